@@ -74,9 +74,9 @@ def start(path: Path, *flags: str, doctor: bool = False) -> subprocess.Popen[str
 
 
 @contextmanager
-def running_engine() -> Iterator[str]:
+def running_engine(port: int | None = None) -> Iterator[str]:
     """Yield the address of a server that somebody else has started."""
-    port = free_port()
+    port = port or free_port()
     place = ("--host", "127.0.0.1", "--port", str(port))
     command = (sys.executable, PROGRAM, "serve", "scripted/model", *place)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -201,6 +201,30 @@ def test_servers_that_run_already_are_behind_a_router(
         read_until(process, "for clients:")
         [state] = ps(capsys)
         assert [*state["models"]] == ["big"]
+        assert ask(state, "plain") == "42"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SECONDS)
+
+
+@pytest.mark.usefixtures("router")
+def test_a_router_serves_as_soon_as_one_server_is_healthy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_engine() as first:
+        port = free_port()
+        models = {"big": {"url": [f"{first}/v1", f"http://127.0.0.1:{port}/v1"]}}
+        path = write_pair_file(tmp_path, models, {"plain": {"target": "big"}})
+        process = start(path)
+        lines = read_until(process, "for clients:")
+        missing = f"big: http://127.0.0.1:{port} is not healthy: others get its requests"
+        assert missing in [line.strip() for line in lines]
+        [state] = ps(capsys)
+        for number in range(8):  # each question is a session
+            assert ask(state, "plain", f"What is 40 + 2, asked {number} times?") == "42"
+        with running_engine(port):
+            read_until(process, f"big: http://127.0.0.1:{port} is healthy and gets requests")
+        os.kill(state["models"]["big"]["pid"], signal.SIGKILL)
+        assert f"{missing}\n" in read_until(process, "big: ready after")
         assert ask(state, "plain") == "42"
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS)

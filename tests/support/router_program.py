@@ -1,8 +1,9 @@
 """A router that takes the command line of vLLM's, for tests without that.
 
-    router_program.py --host HOST --port PORT --worker-urls URL... [...]
+    router_program.py --host HOST --port PORT [...]
 
-It listens when all servers are healthy, and chooses the one for a request by its session.
+Servers are added by requests, which wait until they are healthy. The one for a request is chosen by
+its session.
 """
 
 from __future__ import annotations
@@ -21,11 +22,10 @@ from starlette.routing import Route
 _POLL = 0.05  # seconds between two looks at a server that is starting
 
 
-async def _wait(servers: list[str]) -> None:
+async def _wait(server: str) -> None:
     async with httpx2.AsyncClient(trust_env=False) as client:
-        for server in servers:
-            while not await _is_healthy(client, server):
-                await asyncio.sleep(_POLL)
+        while not await _is_healthy(client, server):
+            await asyncio.sleep(_POLL)
 
 
 async def _is_healthy(client: httpx2.AsyncClient, server: str) -> bool:
@@ -35,8 +35,15 @@ async def _is_healthy(client: httpx2.AsyncClient, server: str) -> bool:
         return False
 
 
-def _app(servers: list[str]) -> Starlette:
+def _app() -> Starlette:
     client = httpx2.AsyncClient(trust_env=False, timeout=60)
+    servers: list[str] = []
+
+    async def add(request: Request) -> Response:
+        server = request.query_params["url"]
+        await _wait(server)
+        servers.append(server)
+        return Response(f"Successfully added worker: {server}")
 
     async def forward(request: Request) -> Response:
         session = request.headers.get("x-session-id", "")
@@ -50,7 +57,12 @@ def _app(servers: list[str]) -> Starlette:
         kind = answer.headers.get("content-type")
         return Response(answer.content, answer.status_code, media_type=kind)
 
-    return Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "POST"])])
+    return Starlette(
+        routes=[
+            Route("/add_worker", add, methods=["POST"]),
+            Route("/{path:path}", forward, methods=["GET", "POST"]),
+        ]
+    )
 
 
 def main() -> None:
@@ -58,10 +70,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--worker-urls", nargs="+", required=True)
     options, _ = parser.parse_known_args()
-    asyncio.run(_wait(options.worker_urls))
-    uvicorn.run(_app(options.worker_urls), host=options.host, port=options.port)
+    uvicorn.run(_app(), host=options.host, port=options.port)
 
 
 if __name__ == "__main__":

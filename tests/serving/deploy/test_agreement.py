@@ -37,6 +37,10 @@ def manifests(name: str) -> list[Any]:
     return [document for document in found if "kind" in document]
 
 
+def value_of(flag: str, command: list[str]) -> str:
+    return command[command.index(flag) + 1]
+
+
 def of_kind(kind: str, name: str) -> dict[str, Any]:
     return {m["metadata"]["name"]: m for m in manifests(name) if m["kind"] == kind}
 
@@ -46,17 +50,17 @@ def pods(name: str) -> dict[str, Any]:
     return {key: value["spec"]["template"] for key, value in made.items()}
 
 
-@pytest.mark.parametrize("name", ["servers", "started"])
+@pytest.mark.parametrize("name", ["servers", "started", "replicas"])
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_secret_is_written(name: str, form: Format) -> None:
+    if (name, form) == ("replicas", "ray"):
+        pytest.skip("Ray Serve starts no router")
     assert not [text for text in files(name, form, **KEYS).values() if "secret-of" in text]
 
 
 @pytest.mark.parametrize("name", ["servers", "started", "replicas"])
 @pytest.mark.parametrize("form", ["compose", "kubernetes", "systemd"])
 def test_the_gateway_reads_its_pair_file(name: str, form: Format, tmp_path: Path) -> None:
-    if name == "replicas" and form != "kubernetes":
-        return
     source = pair_file(name)
     write_files(deployment_files(source, form), tmp_path, source)
     (path,) = tmp_path.rglob("pair.yaml")
@@ -65,10 +69,10 @@ def test_the_gateway_reads_its_pair_file(name: str, form: Format, tmp_path: Path
     for pair in source.pairs:
         assert made.pairs[pair].given_options == source.pairs[pair].given_options
     assert made.gateway.max_running == source.gateway.max_running
-    assert all(model.urls for model in made.models.values())
+    assert all(len(model.urls) == 1 for model in made.models.values())
 
 
-@pytest.mark.parametrize("name", ["servers", "started"])
+@pytest.mark.parametrize("name", ["servers", "started", "replicas"])
 def test_compose_addresses_are_those_of_its_services(name: str) -> None:
     services = compose(name)["services"]
     gateway = yaml.safe_load(files(name, "compose")["gateway/pair.yaml"])
@@ -85,7 +89,7 @@ def test_compose_addresses_are_those_of_its_services(name: str) -> None:
     assert job["static_configs"][0]["targets"] == [f"gateway:{inside}"]
 
 
-@pytest.mark.parametrize("name", ["servers", "started"])
+@pytest.mark.parametrize("name", ["servers", "started", "replicas"])
 def test_compose_refers_to_what_exists(name: str) -> None:
     made, found = compose(name), files(name, "compose")
     for service in made["services"].values():
@@ -180,6 +184,62 @@ def test_replicas_are_behind_a_router_that_keeps_sessions() -> None:
     assert all(f".{servers['serviceName']}:" in backend for backend in backends)
 
 
+def test_replicas_of_compose_have_devices_of_their_own_behind_a_router() -> None:
+    services = compose("replicas")["services"]
+    for model, count in (("big", 3), ("tiny", 2)):
+        servers = [f"{model}-{number}" for number in range(1, count + 1)]
+        ports = [value_of("--port", services[server]["command"]) for server in servers]
+        found = [one for one in services[model]["command"] if one.startswith("http://")]
+        assert found == [f"http://{s}:{port}" for s, port in zip(servers, ports, strict=True)]
+        assert value_of("--policy", services[model]["command"]) == "consistent_hash"
+        healthy = {"condition": "service_healthy"}
+        assert services[model]["depends_on"] == dict.fromkeys(servers, healthy)
+    used = [
+        services[f"big-{number}"]["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"]
+        for number in (1, 2, 3)
+    ]
+    assert used == [["0", "1"], ["2", "3"], ["4", "5"]]
+    assert services["tiny-2"]["depends_on"] == {"tiny-1": {"condition": "service_healthy"}}
+    assert "depends_on" not in services["small"]
+
+
+def test_replicas_of_systemd_have_ports_of_their_own_behind_a_router() -> None:
+    units = {
+        name.removeprefix("dreamr-replicas-").removesuffix(".service"): text
+        for name, text in files("replicas", "systemd").items()
+        if name.endswith(".service")
+    }
+    lines = {name: re.findall("ExecStart=(.*)", text)[0].split() for name, text in units.items()}
+    ports = {name: value_of("--port", line) for name, line in lines.items() if "--port" in line}
+    metrics = [value_of("--prometheus-port", lines[name]) for name in ("big", "small", "tiny")]
+    taken = [*ports.values(), *metrics, "8500"]
+    assert len(set(taken)) == len(taken)
+    for model, count in (("big", 3), ("tiny", 2)):
+        servers = [f"{model}-{number}" for number in range(1, count + 1)]
+        found = [one for one in lines[model] if one.startswith("http://")]
+        assert found == [f"http://127.0.0.1:{ports[server]}" for server in servers]
+        for server in servers:
+            assert f"dreamr-replicas-{server}.service" in re.findall("After=(.*)", units[model])[0]
+        assert f"http://127.0.0.1:{ports[model]}/health" in units[model]
+    devices = [re.findall("CUDA_VISIBLE_DEVICES=(.*)", units[f"big-{n}"])[0] for n in (1, 2, 3)]
+    assert devices == ["0,1", "2,3", "4,5"]
+
+
+@pytest.mark.parametrize("form", ["compose", "kubernetes", "systemd"])
+def test_several_urls_are_behind_a_router(form: Format) -> None:
+    written = files("replicas", form)
+    made = next(text for name, text in written.items() if name.endswith("pair.yaml"))
+    (url,) = re.findall("url: (.*small.*|http://127.0.0.1:8001/v1)", made)
+    assert url.endswith(":8001/v1")
+    words = "\n".join(written.values()).replace("- ", "").split()
+    place = words.index("http://gpu2:8000")
+    assert words[place - 1 : place + 2] == [
+        "--worker-urls",
+        "http://gpu2:8000",
+        "http://gpu3:8000",
+    ]
+
+
 def test_the_gateway_has_time_to_stop() -> None:
     needed = pair_file("started").gateway.drain + pair_file("started").gateway.grace
     pod = pods("started")["invoices-gateway"]
@@ -212,10 +272,13 @@ SMALL = "pairs: {p: {target: m}}\n"
     ("model", "form", "message"),
     [
         ("launch: {engine: local, model: 8B}", "compose", "the engine local has no server"),
-        ("launch: {engine: vllm, model: a/b}, replicas: 2", "compose", "one server of each model"),
-        ("launch: {engine: vllm, model: a/b}, replicas: 2", "systemd", "one server of each model"),
         ("launch: {engine: sglang, model: a/b}", "ray", "the engine vllm only"),
-        ("url: ['http://a:1/v1', 'http://b:1/v1']", "kubernetes", "one url of a model"),
+        ("url: ['http://a:1/v1', 'http://b:1/v1']", "ray", "start vllm-router, and give the model"),
+        (
+            "launch: {engine: sglang, model: a/b}, api_key: k, replicas: 2",
+            "compose",
+            "vLLM's router does not pass API keys to all paths of sglang",
+        ),
         (
             "launch: {engine: vllm, model: a/b, flags: [-O3]}",
             "ray",
@@ -252,6 +315,17 @@ def test_names_that_kubernetes_refuses_are_refused_before(
     with pytest.raises(BadOption, match=message):
         deployment_files(read_pair_file(path), "kubernetes")
     assert deployment_files(read_pair_file(path), "compose")
+
+
+def test_a_server_has_not_the_name_of_another_service(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    launch = "launch: {engine: vllm, model: a/b}"
+    models = f"{{m: {{{launch}, replicas: 2}}, m-1: {{{launch}}}}}"
+    path.write_text(f"models: {models}\npairs: {{p: {{target: m, draft: m-1}}}}\n")
+    file = read_pair_file(path)
+    with pytest.raises(BadOption, match="model m: the service m-1 exists already: rename"):
+        deployment_files(file, "compose")
+    assert deployment_files(file, "kubernetes")
 
 
 def test_a_flag_with_several_values_is_a_list_for_ray_serve(tmp_path: Path) -> None:
@@ -358,3 +432,32 @@ def test_weights_that_are_not_here_are_a_warning(tmp_path: Path) -> None:
     assert found == f"model m: there is no {tmp_path / 'weights'} on this machine"
     (tmp_path / "weights").mkdir()
     assert not warnings(read_pair_file(path), "compose")
+
+
+def transcribing(folder: Path, transcriber: str) -> PairFile:
+    path = folder / "pair.yaml"
+    pair = f"{{target: m, transcriber: '{transcriber}'}}"
+    path.write_text(f"models: {{m: {{url: http://h:1/v1}}}}\npairs: {{p: {pair}}}\n")
+    return read_pair_file(path)
+
+
+@pytest.mark.parametrize("transcriber", ["./whisper", "small"])
+@pytest.mark.parametrize("form", ["compose", "kubernetes"])
+def test_images_have_no_transcriber(transcriber: str, form: Format, tmp_path: Path) -> None:
+    (tmp_path / "whisper").mkdir()
+    with pytest.raises(BadOption, match="pair p: the gateway's image has no faster-whisper") as no:
+        deployment_files(transcribing(tmp_path, transcriber), form)
+    assert "\n" not in str(no.value)
+    assert deployment_files(transcribing(tmp_path, "http://t:1/v1"), form)
+
+
+@pytest.mark.parametrize("form", ["ray", "systemd"])
+def test_a_folder_with_a_transcriber_is_not_copied(form: Format, tmp_path: Path) -> None:
+    (tmp_path / "whisper").mkdir()
+    file = transcribing(tmp_path, "./whisper")
+    assert f"transcriber: {tmp_path / 'whisper'}\n" in "".join(
+        deployment_files(file, form).values()
+    )
+    (line,) = warnings(file, form)
+    assert line.startswith(f"pair p: the transcriber {tmp_path / 'whisper'} is not copied: put it")
+    assert not warnings(transcribing(tmp_path, "small"), form)

@@ -16,7 +16,7 @@ from dreamr.serving.deploy import Format, deployment_files, write_files
 
 PAIRS = Path(__file__).parent / "pairs"
 DATA = Path(__file__).parents[3] / "deploy"
-ONE_EACH = ["servers", "started"]
+NAMES = ["servers", "started", "replicas"]
 
 
 def written(pair: str, form: Format, folder: Path) -> Path:
@@ -37,7 +37,7 @@ def complaints(*command: str) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("pair", [*ONE_EACH, "replicas"])
+@pytest.mark.parametrize("pair", NAMES)
 def test_manifests_follow_the_schema_of_kubernetes(pair: str, tmp_path: Path) -> None:
     validator = pytest.importorskip("kubernetes_validate")
     folder = written(pair, "kubernetes", tmp_path)
@@ -53,14 +53,14 @@ def test_manifests_follow_the_schema_of_kubernetes(pair: str, tmp_path: Path) ->
     assert set(kinds) >= expected
 
 
-@pytest.mark.parametrize("pair", ONE_EACH)
+@pytest.mark.parametrize("pair", NAMES)
 def test_the_compose_file_follows_its_schema(pair: str, tmp_path: Path) -> None:
     path = written(pair, "compose", tmp_path) / "compose.yaml"
     checker = program("check-jsonschema")
     assert not complaints(checker, "--builtin-schema", "vendor.compose-spec", str(path))
 
 
-@pytest.mark.parametrize("pair", ONE_EACH)
+@pytest.mark.parametrize("pair", NAMES)
 def test_systemd_understands_the_units(pair: str, tmp_path: Path) -> None:
     folder = written(pair, "systemd", tmp_path)
     verifier = program("systemd-analyze")

@@ -17,7 +17,7 @@ REVIEWED: list[tuple[str, Format]] = [
     *(("started", form) for form in FORMATS),
     ("servers", "compose"),
     ("servers", "ray"),
-    ("replicas", "kubernetes"),
+    *(("replicas", form) for form in FORMATS if form != "ray"),
 ]
 
 

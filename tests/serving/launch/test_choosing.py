@@ -16,7 +16,6 @@ from dreamr._option_specs import BadOption
 from dreamr.pairs import Launch, ModelEntry, PairFile, read_pair_file
 from dreamr.serving.launch.choosing import choose_programs
 from dreamr.serving.launch.ports import free_port
-from dreamr.serving.launch.program import Program
 from support.pair_files import write_pair_file
 
 LAUNCH = {"engine": "vllm", "model": "Qwen/Qwen3-VL-2B-Instruct", "command": [sys.executable]}
@@ -54,11 +53,6 @@ def router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(program)
 
 
-def backends(router: Program) -> list[str]:
-    arguments = router.command.arguments
-    return [one for one in arguments if one.startswith("http://")]
-
-
 def test_replicas_have_a_router_in_front_that_keeps_sessions(tmp_path: Path, router: str) -> None:
     file = pair(tmp_path, big={"launch": LAUNCH, "replicas": 3}, small={"launch": LAUNCH})
     *servers, front, other = choose_programs(file)
@@ -68,7 +62,7 @@ def test_replicas_have_a_router_in_front_that_keeps_sessions(tmp_path: Path, rou
         "router",
         ("big.1", "big.2", "big.3"),
     )
-    assert backends(front) == [one.root for one in servers]
+    assert front.servers == tuple(one.root for one in servers)
     assert ("--policy", "consistent_hash") in pairwise(front.command.arguments)
     assert front.command.arguments[0] == router
     assert other.model == "small"
@@ -113,7 +107,7 @@ def test_servers_that_run_already_have_a_router_in_front(tmp_path: Path, router:
     file = pair(tmp_path, big={"url": urls}, small={"url": "http://gpu3:8000/v1"})
     [front] = choose_programs(file)
     assert (front.model, front.after) == ("big", ())
-    assert backends(front) == ["http://gpu1:8000", "http://gpu2:8000"]
+    assert front.servers == ("http://gpu1:8000", "http://gpu2:8000")
 
 
 def test_a_router_that_is_not_installed_is_named(
@@ -128,6 +122,16 @@ def test_a_router_that_is_not_installed_is_named(
         "model big: several servers of one model need vLLM's router, and there is no program "
         "vllm-router: pip install vllm-router, in an environment on PATH"
     )
+
+
+def test_a_file_that_is_not_a_program_is_named(tmp_path: Path) -> None:
+    program = tmp_path / "vllm"
+    program.touch(0o600)
+    launch = {**LAUNCH, "command": [str(program)]}
+    file = pair(tmp_path, big={"launch": launch}, small={"launch": LAUNCH})
+    with pytest.raises(BadOption) as raised:
+        choose_programs(file)
+    assert str(raised.value) == f"model big: {program} is not a program: chmod +x {program}"
 
 
 @pytest.mark.parametrize(("engine", "refused"), [("vllm", False), ("llama.cpp", True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
@@ -14,7 +15,9 @@ from dreamr.serving.deploy.images import (
     KEYS,
     MODELS,
     PROMETHEUS_IMAGE,
+    ROUTER_IMAGE,
     USER,
+    check_transcribers,
     contained,
     engine_image,
 )
@@ -23,9 +26,12 @@ from dreamr.serving.deploy.plan import (
     STARTING_SECONDS,
     EngineService,
     Plan,
-    one_replica,
+    RouterService,
+    Service,
     secret_variable,
+    split,
 )
+from dreamr.serving.launch.router import ROUTER_ENVIRONMENT
 from dreamr.serving.options import ServeOptions
 
 SECRETS = ".env"  # which Compose reads by itself
@@ -37,10 +43,13 @@ def files(found: Plan) -> dict[str, str]:
     """Return the text of each file by its path.
 
     Raises:
-        BadOption: If a model has several servers.
+        BadOption: If two services have the same name, a pair transcribes without a server, or a
+            file cannot be copied.
     """
-    one_replica(found, "Docker Compose")
+    check_transcribers(found)
+    found = split(found)
     services: dict[str, Any] = {engine.name: _engine(engine) for engine in found.engines}
+    services |= {router.name: _router(router) for router in found.routers}
     services |= {GATEWAY: _gateway(found), **_monitoring()}
     compose = {
         "name": found.name,
@@ -122,14 +131,36 @@ def _gateway(found: Plan) -> dict[str, Any]:
         "restart": "unless-stopped",
         "stop_grace_period": f"{found.stop_seconds}s",
         "logging": _LOGS,
-        "healthcheck": _health(["python3", "-c", _PROBE], STARTING_SECONDS),
+        "healthcheck": _health(["python3", "-c", _probe(_PORT, "ready")], STARTING_SECONDS),
     }
     if found.keys:
         service["environment"] = {name: _value(f"${{{name}}}") for name in found.keys}
-    if found.engines:
-        healthy = {"condition": "service_healthy"}
-        service["depends_on"] = {engine.name: healthy for engine in found.engines}
+    if found.services:
+        service["depends_on"] = _healthy(found.services)
     return service
+
+
+def _router(router: RouterService) -> dict[str, Any]:
+    program, *arguments = router.command("0.0.0.0", lambda server: f"{server.name}:{server.port}")
+    service: dict[str, Any] = {
+        "image": ROUTER_IMAGE,
+        "entrypoint": [program],
+        "command": [_value(argument) for argument in arguments],
+        "environment": {**ROUTER_ENVIRONMENT},
+        "restart": "unless-stopped",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "logging": _LOGS,
+        "healthcheck": _health(["python3", "-c", _probe(router.port, "health")], STARTING_SECONDS),
+    }
+    if router.servers:
+        service["depends_on"] = _healthy(router.servers)
+    return service
+
+
+def _healthy(services: Iterable[Service]) -> dict[str, Any]:
+    """Return a dependence on services that are healthy."""
+    return {one.name: {"condition": "service_healthy"} for one in services}
 
 
 def _published(gateway: ServeOptions) -> str:
@@ -138,7 +169,10 @@ def _published(gateway: ServeOptions) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{gateway.port}:{_PORT}"
 
 
-_PROBE = f"from urllib.request import urlopen; urlopen('http://127.0.0.1:{_PORT}/ready', timeout=5)"
+def _probe(port: int, path: str) -> str:
+    """Return Python that fails unless a path is answered with status 200."""
+    url = f"http://127.0.0.1:{port}/{path}"
+    return f"from urllib.request import urlopen; urlopen('{url}', timeout=5)"
 
 
 def _health(command: list[str], start: int) -> dict[str, Any]:

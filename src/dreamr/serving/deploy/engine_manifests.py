@@ -20,8 +20,15 @@ from dreamr.serving.deploy.manifests import (
     secret_variables,
     service,
 )
-from dreamr.serving.deploy.plan import STARTING_SECONDS, EngineService, Plan, secret_variable
-from dreamr.serving.launch.router import router_arguments
+from dreamr.serving.deploy.plan import (
+    STARTING_SECONDS,
+    EngineService,
+    Plan,
+    RouterService,
+    Service,
+    secret_variable,
+)
+from dreamr.serving.launch.router import ROUTER_PROGRAM, router_arguments
 
 _DISK = "200Gi"  # of downloaded weights
 _MEMORY = "16Gi"  # shared by the processes of one engine
@@ -33,10 +40,23 @@ def engine_manifests(found: Plan, engine: EngineService) -> list[dict[str, Any]]
         made = deployment(found, engine.name, _pod(found, engine))
         made["spec"]["strategy"] = {"type": "Recreate"}  # a second one would need more GPUs
         return [_claim(found, engine), made, service(found, engine.name, engine.port)]
+    base, count = _servers(found, engine), engine.model.replicas
+    backends = [f"http://{base}-{number}.{base}:{engine.port}" for number in range(count)]
+    command = (ROUTER_PROGRAM, *router_arguments(backends, "0.0.0.0", engine.port))
+    return [*_replicas(found, engine), *_routed(found, engine, command)]
+
+
+def router_manifests(found: Plan, router: RouterService) -> list[dict[str, Any]]:
+    """Return the manifests of a router in front of servers that run elsewhere."""
+    return _routed(found, router, router.command("0.0.0.0", lambda server: server.name))
+
+
+def _routed(found: Plan, one: Service, command: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return a router and its service, which has the name and port of the model."""
+    component = f"{one.name}-router"
     return [
-        *_replicas(found, engine),
-        deployment(found, f"{engine.name}-router", _router(found, engine)),
-        _named(service(found, f"{engine.name}-router", engine.port), f"{found.name}-{engine.name}"),
+        deployment(found, component, _router(one.port, command)),
+        _named(service(found, component, one.port), f"{found.name}-{one.name}"),
     ]
 
 
@@ -114,17 +134,14 @@ def _replicas(found: Plan, engine: EngineService) -> list[dict[str, Any]]:
     return [_named(made, _servers(found, engine)), servers]
 
 
-def _router(found: Plan, engine: EngineService) -> dict[str, Any]:
-    base = _servers(found, engine)
-    backends = [
-        f"http://{base}-{number}.{base}:{engine.port}" for number in range(engine.model.replicas)
-    ]
+def _router(port: int, command: tuple[str, ...]) -> dict[str, Any]:
+    program, *arguments = command
     container = {
         "name": "router",
         "image": ROUTER_IMAGE,
-        "command": ["vllm-router"],
-        "args": [*router_arguments(backends, "0.0.0.0", engine.port)],
-        "ports": [{"name": "http", "containerPort": engine.port}],
+        "command": [program],
+        "args": arguments,
+        "ports": [{"name": "http", "containerPort": port}],
         "startupProbe": http_probe("/health", STARTING_SECONDS),
         "livenessProbe": http_probe("/health"),
         "readinessProbe": http_probe("/health"),

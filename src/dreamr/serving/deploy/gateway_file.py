@@ -14,16 +14,16 @@ from dreamr._option_specs import BadOption
 from dreamr.pairs import PairFile
 from dreamr.pairs.nodes import typed
 from dreamr.pairs.variables import literal
-from dreamr.serving.deploy.plan import STARTING_SECONDS, EngineService, Plan, key_variable
+from dreamr.serving.deploy.plan import STARTING_SECONDS, Plan, Service, key_variable
 
 PAIR_FILE = "pair.yaml"
 _BREAKS = "\x85\u2028\u2029"
-_FILES = ("profile", "transcriber")  # options of a pair that may name a file
+_FILES = ("profile",)  # options of a pair that may name a file
 
 
 def gateway_file(
     found: Plan,
-    address: Callable[[EngineService], str],
+    address: Callable[[Service], str],
     port: int,
     host: str = "0.0.0.0",
     keys: str = ".",
@@ -32,7 +32,7 @@ def gateway_file(
 
     Args:
         found: What is deployed.
-        address: Returns the host and port of an engine.
+        address: Returns the host and port of a service.
         port: Port of the gateway.
         host: Address on which the gateway listens.
         keys: Folder of the file of API keys where the gateway runs.
@@ -42,7 +42,7 @@ def gateway_file(
 
 def gateway_values(
     found: Plan,
-    address: Callable[[EngineService], str],
+    address: Callable[[Service], str],
     port: int,
     host: str = "0.0.0.0",
     keys: str = ".",
@@ -51,8 +51,8 @@ def gateway_values(
     pair_file = found.pair_file
     models: dict[str, Any] = {}
     for name, model in pair_file.used_models().items():
-        engine = found.engine(name)
-        url = model.urls[0] if engine is None else f"http://{address(engine)}/v1"
+        service = found.service(name)
+        url = model.urls[0] if service is None else f"http://{address(service)}/v1"
         models[name] = {"url": url}
         if model.model is not None:
             models[name]["model"] = model.model

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dreamr._messages import short_path
+from dreamr._option_specs import BadOption
 from dreamr._version import __version__
-from dreamr.serving.deploy.plan import EngineService
+from dreamr.serving.deploy.plan import EngineService, Plan, own_transcribers
 from dreamr.serving.launch.program import EngineCommand
 
 GATEWAY_IMAGE = f"dreamr:{__version__}"  # built by scripts/build-image
@@ -27,6 +29,19 @@ _CPU = {
     "llama.cpp": "ghcr.io/ggml-org/llama.cpp:server",
 }
 _PROGRAMS = {"llama-server": "/app/llama-server"}  # not on the path of its image
+
+
+def check_transcribers(found: Plan) -> None:
+    """Check that the gateway's image can transcribe where a pair wants it.
+
+    Raises:
+        BadOption: If a pair wants a transcriber in the process of the gateway.
+    """
+    for name, transcriber in own_transcribers(found.pair_file):
+        raise BadOption(
+            f"pair {name}: the gateway's image has no faster-whisper for the transcriber "
+            f"{short_path(transcriber)}: start a server for it, and name its URL"
+        )
 
 
 def engine_image(engine: EngineService) -> str:

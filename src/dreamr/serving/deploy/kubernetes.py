@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from dreamr._option_specs import BadOption
-from dreamr.serving.deploy.engine_manifests import engine_manifests
+from dreamr.serving.deploy.engine_manifests import engine_manifests, router_manifests
 from dreamr.serving.deploy.gateway_file import copied_texts, dump, dump_all, gateway_file
-from dreamr.serving.deploy.images import CONFIG, GATEWAY_IMAGE, KEYS, USER
+from dreamr.serving.deploy.images import (
+    CONFIG,
+    GATEWAY_IMAGE,
+    KEYS,
+    USER,
+    check_transcribers,
+)
 from dreamr.serving.deploy.manifests import (
     deployment,
     http_probe,
@@ -16,7 +22,7 @@ from dreamr.serving.deploy.manifests import (
     secret_variables,
     service,
 )
-from dreamr.serving.deploy.plan import GATEWAY, STARTING_SECONDS, EngineService, Plan
+from dreamr.serving.deploy.plan import GATEWAY, STARTING_SECONDS, Plan, RouterService, Service
 
 _PORT = 8500
 _LONGEST_NAME = 63  # characters of a host name
@@ -30,9 +36,11 @@ def files(found: Plan) -> dict[str, str]:
     """Return the text of each file by its path.
 
     Raises:
-        BadOption: If a name is not one that Kubernetes takes, or a file cannot be copied.
+        BadOption: If a name is not one that Kubernetes takes, a pair transcribes without a server,
+            or a file cannot be copied.
     """
     _check_names(found)
+    check_transcribers(found)
     written = {
         "gateway.yaml": dump_all(_gateway(found)),
         "config/pair.yaml": gateway_file(found, lambda e: _address(found, e), _PORT, keys=KEYS),
@@ -43,6 +51,8 @@ def files(found: Plan) -> dict[str, str]:
     }
     for engine in found.engines:
         written[f"{engine.name}.yaml"] = dump_all(engine_manifests(found, engine))
+    for router in found.routers:
+        written[f"{router.name}.yaml"] = dump_all(router_manifests(found, router))
     copied = {f"config/{name}": text for name, text in copied_texts(found.pair_file).items()}
     written |= copied
     written["secrets.yaml.example"] = dump(
@@ -53,7 +63,7 @@ def files(found: Plan) -> dict[str, str]:
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [
-            *(f"{engine.name}.yaml" for engine in found.engines),
+            *(f"{one.name}.yaml" for one in found.services),
             "gateway.yaml",
             "monitoring.yaml",
         ],
@@ -76,18 +86,20 @@ def _check_names(found: Plan) -> None:
             f"the name {found.name} does not begin with a letter, as Kubernetes demands: change "
             "'name' of the file"
         )
-    for engine in found.engines:
-        replicas = engine.model.replicas
-        longest = f"{found.name}-{engine.name}{f'-servers-{replicas}' if replicas > 1 else ''}"
+    for one in found.services:
+        replicas = one.model.replicas
+        more = f"-servers-{replicas}" if replicas > 1 else ""
+        more = "-router" if isinstance(one, RouterService) else more
+        longest = f"{found.name}-{one.name}{more}"
         if len(longest) > _LONGEST_NAME:
             raise BadOption(
-                f"model {engine.model.name}: {longest} has {len(longest)} characters, and "
+                f"model {one.model.name}: {longest} has {len(longest)} characters, and "
                 f"Kubernetes takes {_LONGEST_NAME}: shorten the model's name, or 'name' of the file"
             )
 
 
-def _address(found: Plan, engine: EngineService) -> str:
-    return f"{found.name}-{engine.name}:{engine.port}"
+def _address(found: Plan, one: Service) -> str:
+    return f"{found.name}-{one.name}:{one.port}"
 
 
 def _gateway(found: Plan) -> list[dict[str, Any]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from dreamr._option_specs import BadOption
+from dreamr.engines import is_served
+from dreamr.engines.address import parse_address
 from dreamr.pairs import Launch, ModelEntry, PairFile
 from dreamr.serving.launch.commands import engine_command
 from dreamr.serving.launch.program import EngineCommand, may_share
+from dreamr.serving.launch.router import ROUTER_PROGRAM, check_key, router_arguments
 
 FIRST_PORT = 8001  # of engines whose port the file leaves open
 STARTING_SECONDS = 1800  # that an engine has to load its weights, downloads included
@@ -78,18 +82,58 @@ class EngineService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouterService:
+    """A router in front of several servers of a model.
+
+    Attributes:
+        name: Name of the service, as host names are written.
+        model: The model in the file.
+        port: Port on which it listens.
+        servers: Its servers; none if they run elsewhere, at the urls of the model.
+        metrics_port: Port of its metrics, other than those of other routers.
+    """
+
+    name: str
+    model: ModelEntry
+    port: int
+    servers: tuple[EngineService, ...] = ()
+    metrics_port: int
+
+    def command(self, host: str, address: Callable[[EngineService], str]) -> tuple[str, ...]:
+        """Return its command.
+
+        Args:
+            host: Address on which it listens.
+            address: Returns the host and port of one of its servers.
+        """
+        backends = [f"http://{address(one)}" for one in self.servers]
+        backends = backends or [parse_address(url).root for url in self.model.urls]
+        return ROUTER_PROGRAM, *router_arguments(backends, host, self.port, self.metrics_port)
+
+
+Service: TypeAlias = EngineService | RouterService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is deployed.
 
     Attributes:
         pair_file: The file.
         name: Name of the whole.
-        engines: Models to start, in the order of the file.
+        engines: Models to start, in the order of the file; after `split`, their servers.
+        routers: Routers in front of several servers of a model.
     """
 
     pair_file: PairFile
     name: str
     engines: tuple[EngineService, ...]
+    routers: tuple[RouterService, ...] = ()
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """All engines, and then all routers."""
+        return (*self.engines, *self.routers)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -110,46 +154,114 @@ class Plan:
         """Seconds that the gateway needs to stop, with some to spare."""
         return int(self.pair_file.gateway.drain + self.pair_file.gateway.grace) + 15
 
-    def engine(self, model: str) -> EngineService | None:
-        """Return the service of a model, None if it runs elsewhere."""
-        return next((one for one in self.engines if one.model.name == model), None)
+    def service(self, model: str) -> Service | None:
+        """Return the service that has the address of a model, None if it runs elsewhere."""
+        # The router is the last of the services of a model.
+        return next((one for one in reversed(self.services) if one.model.name == model), None)
+
+
+class _Chosen:
+    """Names and ports of services, each given once."""
+
+    def __init__(self, pair_file: PairFile, taken: Iterable[int] = ()) -> None:
+        models = pair_file.used_models().values()
+        fixed = {model.launch.port for model in models if model.launch}
+        fixed |= {pair_file.gateway.port, *taken}
+        self._free = (port for port in range(FIRST_PORT, 65536) if port not in fixed)
+        self._names = set(_RESERVED)
+
+    def port(self) -> int:
+        """Return a port that no service has."""
+        return next(self._free)
+
+    def name(self, model: str, text: str) -> str:
+        """Return the name of a service.
+
+        Raises:
+            BadOption: If another one has it.
+        """
+        name = service_name(text)
+        if name in self._names:
+            raise BadOption(f"model {model}: the service {name} exists already: rename the model")
+        self._names.add(name)
+        return name
 
 
 def plan(pair_file: PairFile) -> Plan:
     """Return what is deployed from a pair file.
 
     Raises:
-        BadOption: If a model runs in dreamr's own process or at several addresses, or two models
-            have one service name.
+        BadOption: If a model runs in dreamr's own process, two models have one service name, or a
+            router does not pass on the key of a model.
     """
     engines: list[EngineService] = []
-    models = pair_file.used_models()
-    fixed = {m.launch.port for m in models.values() if m.launch} | {pair_file.gateway.port}
-    free = (port for port in range(FIRST_PORT, 65536) if port not in fixed)
-    for name, model in models.items():
-        if len(model.urls) > 1:
-            raise BadOption(
-                f"model {name}: dreamr deploy takes one url of a model: name that of a router in "
-                "front of its servers"
-            )
+    routers: list[RouterService] = []
+    chosen = _Chosen(pair_file)
+    for model in pair_file.used_models().values():
         if model.launch is None:
+            if len(model.urls) > 1:
+                routers.append(_router(model, chosen))
             continue
         if not model.is_started:
             raise BadOption(
-                f"model {name}: the engine local has no server to deploy; choose vllm, sglang or "
-                "llama.cpp"
+                f"model {model.name}: the engine local has no server to deploy; choose vllm, "
+                "sglang or llama.cpp"
             )
-        launch = model.launches[0]
-        service = service_name(name)
-        if service in _RESERVED or any(service == one.name for one in engines):
-            raise BadOption(f"model {name}: the service {service} exists already: rename the model")
-        sharing = (o for o in reversed(engines) if may_share(o.launch.devices, launch.devices))
-        after = next((one.name for one in sharing), None)
-        port = launch.port or next(free)
-        engines.append(
-            EngineService(name=service, model=model, launch=launch, port=port, after=after)
-        )
-    return Plan(pair_file=pair_file, name=service_name(pair_file.name), engines=tuple(engines))
+        if model.replicas > 1:
+            check_key(model)
+        port = model.launch.port or chosen.port()
+        name = chosen.name(model.name, model.name)
+        engines.append(_engine(name, model, model.launches[0], port, engines))
+    name = service_name(pair_file.name)
+    return Plan(pair_file=pair_file, name=name, engines=tuple(engines), routers=tuple(routers))
+
+
+def split(found: Plan) -> Plan:
+    """Return a plan in which several servers of a model are services with a router in front.
+
+    The servers of `big` are `big-1`, `big-2`; the router has its name and port.
+
+    Raises:
+        BadOption: If two services have the same name.
+    """
+    before = found.services
+    taken = (*(one.port for one in before), *(one.metrics_port for one in found.routers))
+    chosen = _Chosen(found.pair_file, taken)
+    for one in before:
+        chosen.name(one.model.name, one.name)
+    engines: list[EngineService] = []
+    routers = list(found.routers)
+    for engine in found.engines:
+        model, launches = engine.model, engine.model.launches
+        if len(launches) == 1:
+            engines.append(_engine(engine.name, model, launches[0], engine.port, engines))
+            continue
+        servers: list[EngineService] = []
+        for number, launch in enumerate(launches, 1):
+            name = chosen.name(model.name, f"{engine.name}-{number}")
+            servers.append(_engine(name, model, launch, chosen.port(), [*engines, *servers]))
+        engines += servers
+        routers.append(
+            RouterService(
+                name=engine.name, model=model, port=engine.port, servers=tuple(servers),
+                metrics_port=chosen.port(),
+            )
+        )  # fmt: skip
+    return replace(found, engines=tuple(engines), routers=tuple(routers))
+
+
+def _router(model: ModelEntry, chosen: _Chosen) -> RouterService:
+    name = chosen.name(model.name, model.name)
+    return RouterService(name=name, model=model, port=chosen.port(), metrics_port=chosen.port())
+
+
+def _engine(
+    name: str, model: ModelEntry, launch: Launch, port: int, before: Sequence[EngineService]
+) -> EngineService:
+    """Return the service of a server, which starts after another one that uses its device."""
+    sharing = (one for one in reversed(before) if may_share(one.launch.devices, launch.devices))
+    after = next((one.name for one in sharing), None)
+    return EngineService(name=name, model=model, launch=launch, port=port, after=after)
 
 
 def service_name(name: str) -> str:
@@ -164,20 +276,6 @@ def key_variable(model: ModelEntry) -> str | None:
     return re.sub(r"[^A-Z0-9]+", "_", f"{model.name.upper()}_API_KEY")
 
 
-def one_replica(found: Plan, where: str) -> None:
-    """Check that no model has several servers.
-
-    Raises:
-        BadOption: If one has.
-    """
-    for engine in found.engines:
-        if engine.model.replicas > 1:
-            raise BadOption(
-                f"model {engine.model.name}: {where} runs one server of each model, not "
-                f"{engine.model.replicas}: deploy to kubernetes, or set replicas to 1"
-            )
-
-
 def shared_devices(found: Plan) -> Iterator[tuple[EngineService, EngineService]]:
     """Yield pairs of engines that the file puts on the same GPU."""
     for number, first in enumerate(found.engines):
@@ -189,6 +287,14 @@ def shared_devices(found: Plan) -> Iterator[tuple[EngineService, EngineService]]
 def _devices(model: ModelEntry) -> set[int]:
     """Return the GPUs of all servers of a model."""
     return set((model.launch and model.launch.devices) or ())
+
+
+def own_transcribers(pair_file: PairFile) -> Iterator[tuple[str, str]]:
+    """Yield pairs that transcribe without a server, by name, each with its transcriber."""
+    for entry in pair_file.pairs.values():
+        transcriber = entry.given_options.get("transcriber")
+        if transcriber is not None and not is_served(transcriber):
+            yield entry.name, transcriber
 
 
 def secret_variable(text: str) -> str | None:

@@ -50,11 +50,17 @@ def files(found: Plan) -> dict[str, str]:
     """Return the text of each file by its path.
 
     Raises:
-        BadOption: If an engine is not vLLM, has a command of its own, or short flags.
+        BadOption: If an engine is not vLLM, has a command of its own, or short flags, or a model
+            has several urls.
     """
+    for router in found.routers:
+        raise BadOption(
+            f"model {router.model.name}: Ray Serve starts no router in front of several urls: "
+            "start vllm-router, and give the model its url"
+        )
     gateway = found.pair_file.gateway
     port = gateway.port
-    values = gateway_values(found, lambda engine: f"127.0.0.1:{port}/{engine.name}", port)
+    values = gateway_values(found, lambda one: f"127.0.0.1:{port}/{one.name}", port)
     values["gateway"].pop("host")
     values["gateway"].pop("port")
     if gateway.keys_file is not None:

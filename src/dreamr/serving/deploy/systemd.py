@@ -1,4 +1,4 @@
-"""systemd units: one for each engine, one for the gateway, and a target for all."""
+"""systemd units: one for each server, router and gateway, and a target for all."""
 
 from __future__ import annotations
 
@@ -9,14 +9,28 @@ from dreamr.serving.deploy.plan import (
     STARTING_SECONDS,
     EngineService,
     Plan,
-    one_replica,
+    RouterService,
     secret_variable,
+    split,
 )
 from dreamr.serving.launch.ports import HOST
+from dreamr.serving.launch.router import ROUTER_ENVIRONMENT
 
 SECRETS = "secrets.env"
 DREAMR = "/opt/dreamr/bin/dreamr"
 _CURL = "/usr/bin/curl"
+_CONFINED = (
+    "DynamicUser=yes",
+    "NoNewPrivileges=yes",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "PrivateTmp=yes",
+    "PrivateDevices=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectControlGroups=yes",
+    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+    "CapabilityBoundingSet=",
+)
 _PATH = "/opt/dreamr/engines/bin:/usr/local/bin:/usr/bin:/bin"
 
 
@@ -24,11 +38,12 @@ def files(found: Plan) -> dict[str, str]:
     """Return the text of each file by its path.
 
     Raises:
-        BadOption: If a model has several servers.
+        BadOption: If two services have the same name, or a file cannot be copied.
     """
-    one_replica(found, "systemd")
+    found = split(found)
     gateway = found.pair_file.gateway
     units = {_unit(found, engine.name): _engine(found, engine) for engine in found.engines}
+    units |= {_unit(found, router.name): _router(found, router) for router in found.routers}
     units[_unit(found, "gateway")] = _gateway(found)
     written = dict(units)
     written[f"dreamr-{found.name}.target"] = _section(
@@ -44,8 +59,6 @@ def files(found: Plan) -> dict[str, str]:
 
 def _engine(found: Plan, engine: EngineService) -> str:
     command = engine.command(engine.launch.model, HOST)
-    health = f"http://{HOST}:{engine.port}/health"
-    asked = f"{_CURL} -fsS -m 5 -o /dev/null {health}"
     after = ["network-online.target"]
     if engine.after is not None:
         after.append(_unit(found, engine.after))
@@ -66,7 +79,7 @@ def _engine(found: Plan, engine: EngineService) -> str:
         *(f"Environment={_escaped(f'{name}={text}')}" for name, text in plain.items()),
         f"ExecStart={_command(secret, command.arguments)}",
         # Started only when it answers, so that the next engine measures what memory is left.
-        f"ExecStartPost=/bin/sh -c 'until {asked}; do sleep 2; done'",
+        _answering(engine.port),
         f"TimeoutStartSec={STARTING_SECONDS}",
         "TimeoutStopSec=60",
         "Restart=on-failure",
@@ -83,8 +96,38 @@ def _engine(found: Plan, engine: EngineService) -> str:
     return _section("Unit", unit) + _section("Service", service)
 
 
+def _router(found: Plan, router: RouterService) -> str:
+    servers = [_unit(found, server.name) for server in router.servers]
+    unit = [
+        f"Description=dreamr: {router.name} of {found.name}, router",
+        f"After={' '.join(['network-online.target', *servers])}",
+        f"Wants={' '.join(['network-online.target', *servers])}",
+        f"PartOf=dreamr-{found.name}.target",
+    ]
+    command = router.command(HOST, lambda server: f"{HOST}:{server.port}")
+    service = [
+        "Type=exec",
+        f"Environment=PATH={_PATH}",
+        *(f"Environment={name}={text}" for name, text in ROUTER_ENVIRONMENT.items()),
+        f"ExecStart={_command({}, command)}",
+        _answering(router.port),
+        f"TimeoutStartSec={STARTING_SECONDS}",
+        "Restart=on-failure",
+        "RestartSec=5",
+        "LimitNOFILE=65536",
+        *_CONFINED,
+    ]
+    return _section("Unit", unit) + _section("Service", service)
+
+
+def _answering(port: int) -> str:
+    """Return a setting with which a unit counts as started when it answers."""
+    asked = f"{_CURL} -fsS -m 5 -o /dev/null http://{HOST}:{port}/health"
+    return f"ExecStartPost=/bin/sh -c 'until {asked}; do sleep 2; done'"
+
+
 def _gateway(found: Plan) -> str:
-    engines = [_unit(found, engine.name) for engine in found.engines]
+    engines = [_unit(found, one.name) for one in found.services]
     folder = _folder(found)
     unit = [
         f"Description=dreamr: gateway of {found.name}",
@@ -103,16 +146,7 @@ def _gateway(found: Plan) -> str:
         "RestartSec=5",
         "LimitNOFILE=65536",
         "MemoryMax=4G",
-        "DynamicUser=yes",
-        "NoNewPrivileges=yes",
-        "ProtectSystem=strict",
-        "ProtectHome=yes",
-        "PrivateTmp=yes",
-        "PrivateDevices=yes",
-        "ProtectKernelTunables=yes",
-        "ProtectControlGroups=yes",
-        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
-        "CapabilityBoundingSet=",
+        *_CONFINED,
     ]
     if keys is None:
         service.remove("ExecReload=/bin/kill -HUP $MAINPID")

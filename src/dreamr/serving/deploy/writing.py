@@ -12,7 +12,7 @@ from dreamr._option_specs import BadOption
 from dreamr._output_files import replace_file, writing
 from dreamr.pairs import PairFile
 from dreamr.serving.deploy import compose, kubernetes, ray, systemd
-from dreamr.serving.deploy.plan import Plan, plan, shared_devices
+from dreamr.serving.deploy.plan import Plan, own_transcribers, plan, shared_devices
 
 Format: TypeAlias = Literal["compose", "kubernetes", "ray", "systemd"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -40,13 +40,19 @@ def deployment_files(pair_file: PairFile, form: Format) -> dict[str, str]:
 def warnings(pair_file: PairFile, form: Format) -> list[str]:
     """Return what the files of a deployment cannot say."""
     found = plan(pair_file)
+    lines = [
+        f"pair {name}: the transcriber {short_path(path)} is not copied: put it there on the "
+        "machines of the gateway"
+        for name, path in own_transcribers(pair_file)
+        if Path(path).is_absolute()
+    ]
     if form in ("compose", "systemd"):
-        return [
+        return lines + [
             f"model {engine.model.name}: there is no {short_path(engine.folder)} on this machine"
             for engine in found.engines
             if engine.folder is not None and not engine.folder.exists()
         ]
-    return [
+    return lines + [
         f"{first.model.name} and {second.model.name} share a GPU in the pair file: {form} gives "
         "each its own, unless the cluster divides GPUs"
         for first, second in shared_devices(found)

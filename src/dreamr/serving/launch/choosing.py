@@ -15,6 +15,7 @@ from dreamr.serving.launch.program import EngineCommand, Program, check_port
 from dreamr.serving.launch.router import (
     ROUTER,
     ROUTER_ENVIRONMENT,
+    check_key,
     find_router,
     router_arguments,
 )
@@ -59,7 +60,7 @@ def _of_model(model: ModelEntry, ports: _Ports) -> list[Program]:
     if len(launches) == 1:
         found = [_server(model.name, model, launches[0], port or ports.free())]
     else:
-        _check_key(model)
+        check_key(model)
         servers = [
             _server(f"{model.name}.{number}", model, launch, ports.free())
             for number, launch in enumerate(launches, 1)
@@ -81,28 +82,17 @@ def _server(name: str, model: ModelEntry, launch: Launch, port: int) -> Program:
 def _router(
     name: str, servers: Sequence[Program], backends: Sequence[str], port: int, ports: _Ports
 ) -> Program:
-    arguments = router_arguments(backends, HOST, port, ports.free())
+    arguments = router_arguments((), HOST, port, ports.free())
     command = EngineCommand((find_router(name), *arguments), ROUTER_ENVIRONMENT)
-    return Program(name, ROUTER, command, port, after=tuple(one.model for one in servers))
-
-
-def _check_key(model: ModelEntry) -> None:
-    """Check that the router passes the API key of a model on wherever its servers want it.
-
-    It does so for /v1 and /inference, not for paths that it does not know, which vLLM does not
-    guard and others do.
-    """
-    launch = model.launch
-    if launch is not None and launch.engine != "vllm" and model.api_key is not None:
-        raise BadOption(
-            f"model {model.name}: vLLM's router does not pass API keys to all paths of "
-            f"{launch.engine}: remove api_key or replicas"
-        )
+    after = tuple(one.model for one in servers)
+    return Program(name, ROUTER, command, port, after=after, servers=tuple(backends))
 
 
 def _check_installed(model: str, program: Program) -> None:
     name = program.command.arguments[0]
     path = program.command.environment.get("PATH", os.environ.get("PATH"))
+    if os.path.isabs(name) and os.path.isfile(name) and not os.access(name, os.X_OK):
+        raise BadOption(f"model {model}: {name} is not a program: chmod +x {name}")
     if shutil.which(name, path=path) is None:
         raise BadOption(
             f"model {model}: {program.engine} is not installed, there is no program "

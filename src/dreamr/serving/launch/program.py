@@ -48,6 +48,7 @@ class Program:
         devices: Indices of its CUDA devices; empty for the CPU, None for all that there are. A
             router uses none.
         after: What must be ready before: the servers of a router, as `model` names them.
+        servers: Addresses of the servers of a router, which join it when they are healthy.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Program:
     port: int
     devices: tuple[int, ...] | None = None
     after: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
 
     @property
     def root(self) -> str:

@@ -16,6 +16,7 @@ from dreamr.errors import DreamrError
 from dreamr.pairs.running import ModelState
 from dreamr.serving.launch.guarded import Ending, GuardedRun, log_of, run_guarded
 from dreamr.serving.launch.instance import Instance
+from dreamr.serving.launch.joining import join
 from dreamr.serving.launch.log_files import last_line
 from dreamr.serving.launch.program import Program, check_port, earlier, log_name
 from dreamr.serving.launch.reasons import describe_ending, last_lines
@@ -217,8 +218,10 @@ class Supervisor:
         run = GuardedRun(command, environment, name, self._instance.folder, self._grace)
         ready_at: list[float] = []
 
+        joined = anyio.Event()
+
         async def wait_until_ready() -> None:
-            await _healthy(program.root)
+            await (joined.wait() if program.servers else _healthy(program.root))
             ready_at.append(anyio.current_time())
             self._is_ready(one)
 
@@ -227,6 +230,7 @@ class Supervisor:
 
         waiting = asyncio.create_task(wait_until_ready())
         running = asyncio.create_task(run_guarded(run, started, self._show))
+        joining = asyncio.create_task(self._join(program, joined))
         try:
             await asyncio.wait(
                 (waiting, running),
@@ -237,9 +241,23 @@ class Supervisor:
                 return None, None
             return await running, next(iter(ready_at), None)
         finally:
-            for task in (waiting, running):
+            for task in (waiting, running, joining):
                 task.cancel()
-            await asyncio.wait((waiting, running))
+            await asyncio.wait((waiting, running, joining))
+
+    async def _join(self, program: Program, joined: anyio.Event) -> None:
+        """Let the servers of a router join it, those that are not healthy later."""
+
+        def ready(left: Sequence[str]) -> None:
+            for server in left:
+                self._show(f"{program.model}: {server} is not healthy: others get its requests")
+            joined.set()
+
+        def show(server: str) -> None:
+            self._show(f"{program.model}: {server} is healthy and gets requests")
+
+        if program.servers:
+            await join(program.root, program.servers, ready, show)
 
     def _is_ready(self, one: Watched) -> None:
         passed = anyio.current_time() - (one.began or 0)

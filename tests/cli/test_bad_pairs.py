@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from dreamr.cli import main
 from dreamr.serving.launch.instance import Instance
+from support.processes import environment
 
 LAUNCH = """\
 models:
@@ -75,6 +77,10 @@ def left(folder: Path) -> list[str]:
         ([*INIT, "--gpus", "x" * 999], 2, "unknown GPU 'xxx"),
         ([*INIT, "--gpus", "1xT4"], 1, "use more GPUs, or weights of 8 or 4 bits"),
         (["deploy", "compose", "missing.yaml", "--out", "c"], 2, "cannot read the pair file"),
+        (["up", "pair.yaml:q"], 2, "a whole pair file, which has p: leave out ':q'"),
+        (["up", "missing.yaml:p"], 2, "cannot read the pair file missing.yaml:p"),
+        (["down", "pair.yaml:p"], 2, "a whole pair file, which has p: leave out ':p'"),
+        (["deploy", "compose", "pair.yaml:p", "--out", "c"], 2, "pair.yaml:p names a pair"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
@@ -104,6 +110,21 @@ def test_a_state_that_cannot_be_written_is_one_line(
     assert "Not a directory; free space on its disk, or set XDG_STATE_HOME to another" in said
 
 
+def test_a_pair_in_the_background_that_cannot_say_why_it_ends_is_one_line(
+    folder: Path,
+) -> None:
+    (folder / "pair.yaml").write_text(f"name: bills\n{(folder / 'pair.yaml').read_text()}")
+    (folder / "state" / "dreamr" / "bills" / "dreamr.log").mkdir(parents=True)
+    command = [sys.executable, "-m", "dreamr", "up", "pair.yaml", "--detach"]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("dreamr: bills ended with status 2 and nothing in ")
+    assert done.stderr.endswith("Without --detach, dreamr up says why\n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_ports_in_use_are_named_with_their_process(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +150,11 @@ def test_a_pair_that_is_up_is_named_before_its_port(
         (folder / "pair.yaml").write_text(f"name: bills\n{LAUNCH}{gateway}\n")
         instance = Instance("bills", folder / "pair.yaml", "digest")
         said = refused(capsys, "up", "pair.yaml", status=1)
+        (folder / "other.yaml").write_text(f"name: bills\n{LAUNCH}{gateway}\n")
+        other = refused(capsys, "down", "other.yaml")
         instance.release()
+    assert "bills is up from another file, " in other
+    assert "pair.yaml: name it as bills" in other
     assert f"bills is up already (process {os.getpid()}, " in said
     assert "run 'dreamr down bills' first, or choose another 'name'" in said
 

@@ -156,6 +156,7 @@ def test_a_file_without_a_name_has_that_of_its_path(
             "    url: http://h:1/v1\n    launch:",
             "8:5: small has both url and launch",
         ),
+        ("engine: vllm", "engine: llama.cpp", '10:7: engine llama.cpp has no "revision"'),
         ("revision: main", "revision: 123", '10:17: revision must be text: write it in quotes, "'),
         (
             "gate: cascade\n    profile: p",

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from dreamr._messages import short_path
 from dreamr._option_specs import BadOption, OptionSpec
 from dreamr._options import RunOptions
 from dreamr.cli import interrupts
@@ -193,6 +194,7 @@ def _detach(options: UpOptions, file: PairFile) -> None:
     Raises:
         AlreadyUp: If a pair of this name is up.
         Unwritable: If its state cannot be written.
+        LaunchFailed: If it has ended without a line in its log.
         Exit: If it has ended.
     """
     if is_up(file.name):
@@ -201,7 +203,7 @@ def _detach(options: UpOptions, file: PairFile) -> None:
     follower = Follower(log)  # from the end of what earlier processes wrote
     process = _background(options, file, log)
     try:
-        status = _wait(process, file.name, follower)
+        status = _wait(process, file.name, follower, log)
     except BaseException:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -229,12 +231,23 @@ def _background(options: UpOptions, file: PairFile, log: Path) -> subprocess.Pop
         )
 
 
-def _wait(process: subprocess.Popen[bytes], name: str, log: Follower) -> int | None:
-    """Show the log of a process until it serves; return its exit status if it has ended."""
+def _wait(process: subprocess.Popen[bytes], name: str, follower: Follower, log: Path) -> int | None:
+    """Show the log of a process until it serves; return its exit status if it has ended.
+
+    Raises:
+        LaunchFailed: If it has ended without a line in its log.
+    """
+    is_silent = True
     while True:
         ended = process.poll()  # before the last lines are read
-        for line in log.lines():
+        for line in follower.lines():
+            is_silent = False
             print(line.decode("utf-8", "replace"), file=sys.stderr)
+        if ended and is_silent:
+            raise LaunchFailed(
+                f"{name} ended with status {ended} and nothing in {short_path(log)}: is its disk "
+                "full? Without --detach, dreamr up says why"
+            )
         if ended is not None:
             return ended
         state = _state(name)

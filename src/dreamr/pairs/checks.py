@@ -17,7 +17,7 @@ from dreamr.engines import is_served
 from dreamr.engines.address import is_address, parse_address
 from dreamr.engines.protocol import DType
 from dreamr.errors import ModelNotFound
-from dreamr.pairs.declaration import ModelEntry, PairFile, nearest
+from dreamr.pairs.declaration import Launch, ModelEntry, PairFile, nearest
 from dreamr.pairs.errors import Fault, without_dashes
 from dreamr.pairs.nodes import Node
 from dreamr.pairs.shapes import Reading
@@ -26,6 +26,7 @@ from dreamr.schedules import method
 _SOME_SERVER = "http://localhost:1/v1"
 _VARIABLE = "set the environment variable DREAMR_API_KEY"  # the remedy for addresses elsewhere
 _KEY = "write api_key: ${NAME}, and set that variable"
+_NOT_OF_LLAMA = ("revision", "dtype", "memory")
 _OF_SERVERS = ("context", "memory", "port", "flags", "env", "command")
 
 
@@ -53,14 +54,20 @@ def _check_model(model: ModelEntry, node: Node, reading: Reading) -> None:
             reading.add(place, f"url: {error}".replace(_VARIABLE, _KEY))
     if len(model.urls) > 1:
         _check_urls(model.urls, many, reading)
-    launch = model.launch
-    if launch is None:
-        return
+    if model.launch is not None:
+        _check_launch(model.launch, node, reading)
+
+
+def _check_launch(launch: Launch, node: Node, reading: Reading) -> None:
     if is_served(launch.model):
         reading.add(
             node.child("launch", "model"),
             f'{one_line(launch.model, 60)} is an address: write it as "url" instead of "launch"',
         )
+    if launch.engine == "llama.cpp":
+        for key in _NOT_OF_LLAMA:
+            if key in node.child("launch").value:
+                reading.add(node.key("launch", key), f'engine llama.cpp has no "{key}": remove it')
     if launch.engine != "local":
         return
     for key in _OF_SERVERS:

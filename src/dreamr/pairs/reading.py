@@ -105,10 +105,29 @@ def _content(path: Path) -> bytes:
     try:
         return read_bytes(path, most=MOST_BYTES, pipes=True)
     except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            _check_whole(path)
         advice = "; dreamr pair init writes one" if isinstance(error, FileNotFoundError) else ""
         raise BadPairFile(
             f"cannot read the pair file {short_path(path)}: {reason(error)}{advice}"
         ) from error
+
+
+def _check_whole(path: Path) -> None:
+    """Check that a path does not name a pair of a file, where the whole file is meant.
+
+    Raises:
+        BadPairFile: If it does.
+    """
+    whole, colon, name = str(path).rpartition(":")
+    if not colon or not os.path.isfile(whole):
+        return
+    file = examine(whole, needs_secrets=False).file
+    names = "" if file is None else f", which has {', '.join(file.pairs)}"
+    raise BadPairFile(
+        f"{short_path(path)} names a pair, and this takes a whole pair file{names}: leave out "
+        f"{':' + name!r}"
+    )
 
 
 def _examined(

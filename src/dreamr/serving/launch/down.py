@@ -10,6 +10,8 @@ from pathlib import Path
 
 import anyio
 
+from dreamr._messages import short_path
+from dreamr._option_specs import BadOption
 from dreamr.errors import DreamrError
 from dreamr.pairs import read_pair_file
 from dreamr.pairs.running import STATE, is_up, known_names, read_state, state_folder
@@ -30,6 +32,7 @@ def name_of(given: str) -> str:
     """Return the name of a pair, given the name or its pair file.
 
     Raises:
+        BadOption: If another file of the same name is up.
         BadPairFile: If it is a file that cannot be read.
     """
     path = Path(os.path.expanduser(given))
@@ -41,7 +44,15 @@ def name_of(given: str) -> str:
             state = read_state(name)
             if state is not None and state.file == place:
                 return name
-    return read_pair_file(path, needs_secrets=False).name
+    name = read_pair_file(path, needs_secrets=False).name
+    state = None
+    with suppress(DreamrError):  # it is damaged
+        state = read_state(name)
+    if state is not None and is_up(name):
+        raise BadOption(
+            f"{name} is up from another file, {short_path(state.file)}: name it as {name}"
+        )
+    return name
 
 
 async def bring_down(name: str, seconds: float, show: Callable[[str], None]) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import resource
 import shutil
@@ -52,7 +53,8 @@ FULL = 0.9  # share of the cores in use from which the machine counts as full
 OPEN = (10, 1000)
 LATENCY_BOUND, MEMORY_BOUND = 1.3, 200.0
 STEPS, STEP_SECONDS = 10, 0.1
-OPEN_SECONDS = 3600.0  # of a step of a stream that stays open
+OPEN_TOKENS = 120  # of the step that a stream stays open for
+OPEN_SECONDS = 30.0, 60.0  # between two of its tokens
 STAY = "Stay open."
 QUESTION = "How much is it?"
 WARM = 3  # seconds before measuring
@@ -77,9 +79,12 @@ class Paced(Model):
 
     async def _stream(self, messages: list[dict[str, Any]], most: int) -> AsyncIterator[bytes]:
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
-        seconds = OPEN_SECONDS if STAY in json.dumps(messages) else self._seconds
+        if STAY in json.dumps(messages):
+            for _ in range(OPEN_TOKENS):
+                await anyio.sleep(random.uniform(*OPEN_SECONDS))
+                yield _event({"content": "and "}, None)
         for text in steps()[prefix.count("\n\n") :]:
-            await anyio.sleep(seconds)
+            await anyio.sleep(self._seconds)
             yield _event({"content": text}, "stop" if text.startswith("Answer") else None)
         yield b"data: [DONE]\n\n"
 
@@ -104,7 +109,7 @@ async def open_engine(source: Any) -> Any:
     class Engine(ScriptedEngine):
         async def stream(self, context: Context, sampling: Any) -> AsyncIterator[Any]:
             if STAY in repr(context.conversation.turns[-1]):
-                await anyio.sleep(OPEN_SECONDS)
+                await anyio.sleep(OPEN_TOKENS * OPEN_SECONDS[0])
             async for chunk in super().stream(context, sampling):
                 yield chunk
 

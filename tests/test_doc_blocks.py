@@ -46,7 +46,7 @@ SKIPPED = {
     "long benchmark": 2,
     "long sweep": 1,
     "long training": 1,
-    "long-running server": 12,
+    "long-running server": 14,
     "needs a GPU": 12,
     "needs a Ray cluster": 1,
     "needs a Redis server": 1,

@@ -425,6 +425,28 @@ def test_files_that_cannot_be_copied_are_one_line(
     assert "\n" not in str(raised.value)
 
 
+def test_an_address_inside_of_a_container_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text(
+        "models:\n  m: {url: http://localhost:1/v1}\n"
+        "  d: {url: [http://gpu:1/v1, 'http://[::1]:2/v1']}\n"
+        "pairs: {p: {target: m, draft: d, transcriber: 'http://127.0.0.1:3/v1'}}\n"
+        "gateway: {store: redis://localhost:6379/0}\n"
+    )
+    file = read_pair_file(path)
+    for form in ("compose", "kubernetes"):
+        assert warnings(file, form) == [
+            f"{what}: {host} is the container that asks: name the machine instead"
+            for what, host in (
+                ("model m", "localhost"),
+                ("model d", "::1"),
+                ("transcriber of pair p", "127.0.0.1"),
+                ("store", "localhost"),
+            )
+        ]
+    assert not warnings(file, "systemd")
+
+
 def test_weights_that_are_not_here_are_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "pair.yaml"
     path.write_text("models: {m: {launch: {engine: vllm, model: ./weights}}}\n" + SMALL)

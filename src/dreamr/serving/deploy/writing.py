@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
 
 from dreamr._messages import short_path
 from dreamr._option_specs import BadOption
 from dreamr._output_files import replace_file, writing
+from dreamr.engines import is_served
+from dreamr.engines.address import parse_address
 from dreamr.pairs import PairFile
 from dreamr.serving.deploy import compose, kubernetes, ray, systemd
 from dreamr.serving.deploy.plan import Plan, own_transcribers, plan, shared_devices
+from dreamr.serving.gateway.local_hosts import names_loopback
 
 Format: TypeAlias = Literal["compose", "kubernetes", "ray", "systemd"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -46,6 +50,11 @@ def warnings(pair_file: PairFile, form: Format) -> list[str]:
         for name, path in own_transcribers(pair_file)
         if Path(path).is_absolute()
     ]
+    if form in ("compose", "kubernetes"):
+        lines += [
+            f"{what}: {host} is the container that asks: name the machine instead"
+            for what, host in _loopback_hosts(pair_file)
+        ]
     if form in ("compose", "systemd"):
         return lines + [
             f"model {engine.model.name}: there is no {short_path(engine.folder)} on this machine"
@@ -57,6 +66,24 @@ def warnings(pair_file: PairFile, form: Format) -> list[str]:
         "each its own, unless the cluster divides GPUs"
         for first, second in shared_devices(found)
     ]
+
+
+def _loopback_hosts(pair_file: PairFile) -> Iterator[tuple[str, str]]:
+    """Yield what has an address on the machine of the pair file, and its host."""
+    for what, host in _hosts(pair_file):
+        if names_loopback(f"[{host}]" if ":" in host else host):
+            yield what, host
+
+
+def _hosts(pair_file: PairFile) -> Iterator[tuple[str, str]]:
+    """Yield what the gateway connects to, and its host."""
+    for name, model in pair_file.used_models().items():
+        yield from ((f"model {name}", parse_address(url).host) for url in model.urls)
+    for name, entry in pair_file.pairs.items():
+        transcriber = entry.given_options.get("transcriber")
+        if is_served(transcriber):
+            yield f"transcriber of pair {name}", parse_address(transcriber).host
+    yield "store", urlsplit(pair_file.gateway.store or "").hostname or ""
 
 
 def write_files(files: Mapping[str, str], folder: Path, pair_file: PairFile) -> None:

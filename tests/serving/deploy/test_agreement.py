@@ -436,7 +436,7 @@ def test_an_address_inside_of_a_container_is_a_warning(tmp_path: Path) -> None:
     file = read_pair_file(path)
     for form in ("compose", "kubernetes"):
         assert warnings(file, form) == [
-            f"{what}: {host} is the container that asks: name the machine instead"
+            f"{what}: inside a container, {host} is the container itself: name the machine"
             for what, host in (
                 ("model m", "localhost"),
                 ("model d", "::1"),

@@ -170,7 +170,8 @@ def test_exit_status_and_output_are_reported(tmp_path: Path) -> None:
 
 
 def test_a_program_that_is_not_there_is_reported(tmp_path: Path) -> None:
-    assert ended(guarded(tmp_path, ["/no/such"])).problem == "No such file or directory"
+    problem = ended(guarded(tmp_path, ["/no/such"])).problem
+    assert problem == "its program cannot be run (No such file or directory)"
 
 
 def test_a_log_is_bounded(tmp_path: Path) -> None:

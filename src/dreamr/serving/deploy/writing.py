@@ -52,7 +52,7 @@ def warnings(pair_file: PairFile, form: Format) -> list[str]:
     ]
     if form in ("compose", "kubernetes"):
         lines += [
-            f"{what}: {host} is the container that asks: name the machine instead"
+            f"{what}: inside a container, {host} is the container itself: name the machine"
             for what, host in _loopback_hosts(pair_file)
         ]
     if form in ("compose", "systemd"):

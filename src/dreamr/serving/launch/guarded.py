@@ -105,7 +105,7 @@ async def run_guarded(
                 case {"log": str(why)}:
                     note(f"cannot write {run.log}: {why}; lines of its log are lost")
                 case {"failed": str(why)}:
-                    ending = Ending(None, problem=why)
+                    ending = Ending(None, problem=f"its program cannot be run ({why})")
                 case {"exited": int(status), "tail": str(tail)}:
                     ending = Ending(status, tail)
     finally:

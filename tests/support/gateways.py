@@ -163,16 +163,20 @@ def use(
     work: Callable[[Gateway], Awaitable[Found]],
     pair: Pair | None = None,
     bound: float = 30,
+    run: Callable[[Callable[[], Awaitable[Found]]], Found] = anyio.run,
     **more: Any,
 ) -> Found:
-    """Run `work` with a new gateway and return its result; fail after `bound` seconds."""
+    """Run `work` with a new gateway and return its result; fail after `bound` seconds.
+
+    `run` is what runs the event loop.
+    """
 
     async def main() -> Found:
         with anyio.fail_after(bound):
             async with gateway(pair, **more) as gate:
                 return await work(gate)
 
-    return anyio.run(main)
+    return run(main)
 
 
 def answer(body: Json | bytes, pair: Pair | None = None, **more: Any) -> Answer:

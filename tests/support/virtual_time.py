@@ -1,13 +1,16 @@
-"""An event loop in virtual time: waiting takes no time, and clocks of the loop jump ahead."""
+"""An event loop in virtual time: waiting takes no time, and clocks jump ahead by it."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
+import pytest
 
 T = TypeVar("T")
 
@@ -32,6 +35,19 @@ class _Loop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
+async def _run_at_once(work: Callable[..., T], *arguments: Any, **_: Any) -> T:
+    return work(*arguments)
+
+
 def run_virtual(main: Callable[[], Awaitable[T]]) -> T:
-    """Run a function in virtual time; it must not use threads or sockets."""
-    return anyio.run(main, backend_options={"loop_factory": _Loop})
+    """Run a function in virtual time, without sockets; what is for a thread runs at once."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def virtual_loop() -> _Loop:
+            loop = _Loop()
+            patch.setattr(time, "monotonic", loop.time)
+            patch.setattr(time, "perf_counter", loop.time)
+            return loop
+
+        patch.setattr(anyio.to_thread, "run_sync", _run_at_once)
+        return anyio.run(main, backend_options={"loop_factory": virtual_loop})

@@ -16,6 +16,7 @@ from dreamr.serving.gateway.keys import Client, read_keys
 from dreamr.serving.options import ServeOptions
 from support.gateways import Answer, Gateway, asked, use
 from support.pairs import Pair
+from support.virtual_time import run_virtual
 
 FREE = {"deterministic": False}
 
@@ -24,7 +25,7 @@ def endless(context: Context) -> str:
     """Think until the thought is closed, then answer."""
     said = "".join(context.prefix)
     if "</think>" in said:
-        return "" if "42" in said else "It is 42."
+        return "" if "It is 42." in said else "It is 42."
     thought = "<think>\n" + "".join(f"I look at number {n} again.\n\n" for n in range(5000))
     return thought[len(said) :]
 
@@ -40,7 +41,7 @@ def answer_to(
     async def work(gate: Gateway) -> Answer:
         return await gate.ask(body, **(headers or {}))
 
-    return use(work, thinking(), **options)
+    return use(work, thinking(), run=run_virtual, **options)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -108,7 +109,7 @@ def test_stages_are_counted_in_the_metrics() -> None:
         await gate.ask(asked(dreamr={"deadline": 0.8, **FREE}))
         return await gate.ask(path="/metrics", method="GET")
 
-    text = use(work, thinking()).body.decode()
+    text = use(work, thinking(), run=run_virtual).body.decode()
     assert 'dreamr:deadline_stages_total{model_name="dreamr",stage="answer"} 1.0' in text
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import HEAD, environment, start
+from support.processes import HEAD, environment, start, until
 
 ANSWERING = HEAD + "sys.exit(main(open_model=Pair()))\n"
 SLOW = HEAD + 'sys.exit(main(open_model=Pair(target={"token_seconds": 0.02})))\n'
@@ -60,8 +60,8 @@ def test_the_command_that_sends_failed_requests_again_is_printed(tmp_path: Path)
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     requests, out = write(tmp_path, 1000), tmp_path / "a.jsonl"
     with start(SLOW, "batch", requests, "--out", out) as process:
-        while not out.exists() or not out.stat().st_size:
-            assert process.poll() is None
+        until(lambda: process.poll() is not None or (out.exists() and out.stat().st_size > 0))
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130

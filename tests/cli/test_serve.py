@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import pytest
 from dreamr.cli import main
 from dreamr.engines import Capabilities
 from support.pairs import Pair
-from support.processes import start
+from support.processes import start, until
 from support.raw_server import closed_port
 from support.redis_server import RedisServer, needs_redis
 
@@ -28,8 +27,6 @@ CODE = """
 import sys
 from dreamr.cli import main
 from support.pairs import Pair
-from support.processes import start
-from support.raw_server import closed_port
 pair = Pair(target={"token_seconds": TOKEN})
 sys.exit(main(["serve", "--port", "0", *sys.argv[1:]], open_model=pair))
 """
@@ -81,14 +78,6 @@ def test_requests_that_run_when_it_stops_are_finished() -> None:
 def chat(url: str, key: str | None = None) -> httpx2.Response:
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     return httpx2.post(f"{url}/v1/chat/completions", json=ASKED, headers=headers, timeout=20)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Ask again until a condition holds, at most 20 seconds."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_it_refuses_new_requests_before_it_stops_and_finishes_running_ones() -> None:

@@ -22,7 +22,7 @@ from dreamr.serving.launch.leftovers import marked
 from dreamr.serving.launch.ports import free_port
 from support.launched import SECONDS, Ends
 from support.pair_files import write_pair_file
-from support.processes import environment
+from support.processes import environment, until
 
 SUPPORT = Path(__file__).parents[1] / "support"
 PROGRAM = str(SUPPORT / "engine_program.py")
@@ -275,8 +275,8 @@ def start_hanging(path: Path, folder: Path) -> subprocess.Popen[str]:
     hangs = "import signal; print('hangs', flush=True); signal.pause()"
     process = start(pair_file(path, sys.executable, "-c", hangs))
     read_until(process, "big: starting vllm on port")
-    while not marked(folder):
-        assert process.poll() is None
+    until(lambda: bool(marked(folder)) or process.poll() is not None)
+    assert process.poll() is None
     return process
 
 

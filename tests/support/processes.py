@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ ANSWERING = HEAD + "sys.exit(main(open_model=Pair()))\n"
 # The target commits one step and then writes nothing more.
 HANGING = HEAD + 'sys.exit(main(open_model=Pair(target={"token_seconds": float("inf")})))\n'
 QUESTION = "What do tea and milk cost together?"
+_POLL = 0.005  # seconds: a loop without a pause takes a core from what is waited for
 SEQUENTIAL = ("run", QUESTION, "--method", "sequential")
 
 
@@ -28,6 +31,14 @@ def environment(**variables: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "",
         **variables,
     }
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Ask again until a condition holds; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds:g} s"
+        time.sleep(_POLL)
 
 
 def start(code: str, *arguments: str | Path, **given: Any) -> subprocess.Popen[str]:

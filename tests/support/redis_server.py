@@ -13,6 +13,7 @@ import pytest
 
 COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 _SECONDS = 20
+_POLL = 0.005  # seconds
 needs_redis = pytest.mark.skipif(
     COMMAND is None, reason="no redis-server: apt-get install redis-server"
 )
@@ -57,6 +58,7 @@ class RedisServer:
         while not self._listens():
             assert self._process.poll() is None
             assert time.monotonic() < end
+            time.sleep(_POLL)
 
     def value(self, *command: str) -> Any:
         """Return the result of a command."""

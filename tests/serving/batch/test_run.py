@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from dreamr.serving.batch import (
 from dreamr.serving.gateway.local_files import local_client
 from support.attachments import png
 from support.pairs import Pair
-from support.processes import environment
+from support.processes import environment, until
 
 pytestmark = pytest.mark.anyio
 
@@ -152,12 +153,15 @@ def test_nothing_is_lost_or_done_twice_when_the_process_is_killed(tmp_path: Path
             command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
             most = lines(options.out) + rng.randrange(1, 30)
-            while process.poll() is None and lines(options.out) < most:
-                pass
+            until(partial(ended_or_answered, process, options.out, most))
             process.send_signal(signal.SIGKILL)
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert sorted(ids(options.out), key=int) == [str(number) for number in range(300)]
+
+
+def ended_or_answered(process: subprocess.Popen[bytes], out: Path, least: int) -> bool:
+    return process.poll() is not None or lines(out) >= least
 
 
 def lines(path: Path) -> int:

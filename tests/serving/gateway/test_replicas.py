@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -20,6 +19,7 @@ import pytest
 from support.gateways import QUESTION
 from support.listening import listening
 from support.pairs import Pair
+from support.processes import until
 from support.redis_server import RedisServer, needs_redis
 
 pytest.importorskip("redis")
@@ -32,7 +32,6 @@ LINE = {
     "body": {"model": "dreamr", "messages": [{"role": "user", "content": QUESTION}]},
 }
 KEYS = "key-of-alice-0123456 name=alice requests=1000\nkey-of-bob-0123456789 name=bob requests=3\n"
-SECONDS = 30
 
 
 class Replicas:
@@ -71,12 +70,6 @@ def noise() -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()
-
-
-def until(found: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not found():
-        assert time.monotonic() < end
 
 
 def test_a_response_is_continued_elsewhere(replicas: Replicas) -> None:

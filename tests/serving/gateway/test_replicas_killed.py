@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,12 +16,13 @@ import httpx
 import openai
 import pytest
 
-from support.processes import environment
+from support.processes import environment, until
 from support.redis_server import RedisServer, needs_redis
 
 pytest.importorskip("redis")
 pytestmark = [needs_redis, pytest.mark.slow]
 COUNT = 40
+SLOW, FAST = 0.02, 0.002  # seconds a token: of a replica that is killed in mid-work, of others
 SCRIPT = """
 import os
 import sys
@@ -30,12 +30,11 @@ from support.pairs import Pair
 from dreamr.cli import main
 name = os.environ["REPLICA"]
 steps = [f"Number {n} is one more than before, says replica {name}.\\n\\n" for n in range(40)]
-model = {"script": (*steps, "Answer: 39"), "token_seconds": 0.02}
+model = {"script": (*steps, "Answer: 39"), "token_seconds": float(os.environ["TOKEN"])}
 pair = Pair(target={**model, "opinion": 0.95}, draft=model)
 sys.exit(main(["serve", "--port", "0", *sys.argv[1:]], open_model=pair))
 """
 ASKED: dict[str, Any] = {"model": "dreamr", "input": "What is the last number?"}
-SECONDS = 60
 
 
 class Replica:
@@ -47,11 +46,12 @@ class Replica:
 
 
 @contextmanager
-def serving(store: str, *flags: str, name: str = "one") -> Iterator[Replica]:
+def serving(store: str, *flags: str, name: str = "one", seconds: float = SLOW) -> Iterator[Replica]:
     command = [sys.executable, "-c", SCRIPT, "--store", store, *flags]
+    variables = {"COLUMNS": "200", "REPLICA": name, "TOKEN": str(seconds)}
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-        text=True, env=environment(COLUMNS="200", REPLICA=name),
+        text=True, env=environment(**variables),
     )  # fmt: skip
     try:
         assert process.stderr is not None
@@ -88,7 +88,7 @@ def test_a_stream_goes_on_at_another_replica_after_kill_9(
     with (
         RedisServer(tmp_path) as server,
         serving(server.url) as one,
-        serving(server.url, name="other") as other,
+        serving(server.url, name="other", seconds=FAST) as other,
     ):
         asked = {**ASKED, "background": background, "stream": True, "extra_body": more}
         seen: list[Any] = []
@@ -128,7 +128,7 @@ def test_a_repeated_request_goes_on_at_another_replica_after_kill_9(tmp_path: Pa
     with (
         RedisServer(tmp_path) as server,
         serving(server.url) as one,
-        serving(server.url, name="other") as other,
+        serving(server.url, name="other", seconds=FAST) as other,
     ):
         seen = ""
         with suppress(httpx.HTTPError, openai.APIError):  # whichever says that it was cut
@@ -164,16 +164,12 @@ def test_a_batch_goes_on_at_another_replica_after_kill_9(tmp_path: Path) -> None
             batch = one.client.batches.create(
                 input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
             )
-            end = time.monotonic() + SECONDS
-            while other.client.batches.retrieve(batch.id).request_counts.completed < 8:
-                assert time.monotonic() < end
+            until(lambda: other.client.batches.retrieve(batch.id).request_counts.completed >= 8)
             os.kill(one.process.pid, 9)
-            found = other.client.batches.retrieve(batch.id)
-            known = found.request_counts.completed
+            known = other.client.batches.retrieve(batch.id).request_counts.completed
             assert known < count
-            while found.status != "completed":
-                assert time.monotonic() < end
-                found = other.client.batches.retrieve(batch.id)
+            until(lambda: other.client.batches.retrieve(batch.id).status == "completed")
+            found = other.client.batches.retrieve(batch.id)
             lines = other.client.files.content(found.output_file_id).text.splitlines()
     writers = [said[1] for line in lines if (said := re.search(r"says replica (\w+)", line))]
     assert len(writers) == count
@@ -187,7 +183,7 @@ def test_a_replica_that_stops_leaves_its_runs_to_another_at_once(tmp_path: Path)
     flags = ("--drain", "0", "--grace", "0")
     with RedisServer(tmp_path) as server, serving(server.url, *flags) as one:
         run = one.client.responses.create(**ASKED, background=True)
-        with serving(server.url) as other:
+        with serving(server.url, seconds=FAST) as other:
             one.process.terminate()
             events = list(other.client.responses.retrieve(run.id, stream=True))
             assert one.process.wait(20) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import trustme
 from dreamr._option_specs import BadOption
 from dreamr.serving.launch.ports import free_port
 from dreamr.serving.store import Kind, Record
+from support.processes import until
 from support.redis_server import COMMAND, needs_redis
 
 RedisStore = pytest.importorskip("dreamr.serving.store.redis").RedisStore
@@ -22,6 +22,12 @@ pytestmark = [pytest.mark.anyio, needs_redis]
 KIND = Kind("page", 100, 10**6)
 PAGE = Record("1", "a", b"x")
 SECONDS = 20
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -32,12 +38,8 @@ def redis_at(port: int, *arguments: str) -> Iterator[None]:
         [COMMAND, "--save", "", "--bind", "127.0.0.1", *arguments], stdout=subprocess.DEVNULL
     )
     try:
-        end = time.monotonic() + SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
-                break
-            assert process.poll() is None
-            assert time.monotonic() < end
+        until(lambda: process.poll() is not None or listens(port))
+        assert process.poll() is None
         yield
     finally:
         process.kill()
@@ -133,9 +135,8 @@ async def test_a_node_of_a_cluster_is_used_only_if_it_has_the_keys(tmp_path: Pat
             owner.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             bus_port = owner.config_get("cluster-port")["cluster-port"]
             other.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[0], bus_port)
-            end = time.monotonic() + SECONDS
-            while not all(one.cluster("INFO")["cluster_state"] == "ok" for one in (owner, other)):
-                assert time.monotonic() < end
+            nodes = (owner, other)
+            until(lambda: all(one.cluster("INFO")["cluster_state"] == "ok" for one in nodes))
         assert await kept(f"redis://127.0.0.1:{ports[0]}/0")
         with pytest.raises(BadOption, match="is a node of a cluster: use a server that is none"):
             await kept(f"redis://127.0.0.1:{ports[1]}/0")

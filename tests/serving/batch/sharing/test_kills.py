@@ -6,12 +6,13 @@ import json
 import random
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from support.processes import environment
+from support.processes import environment, until
 from support.redis_server import RedisServer, needs_redis
 
 SCRIPT = """
@@ -27,12 +28,17 @@ def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def answered(out: Path, least: int, processes: Sequence[subprocess.Popen[str]]) -> bool:
+    assert all(process.poll() in (None, 0) for process in processes)
+    return lines(out) >= least
+
+
 @needs_redis
 @pytest.mark.slow
 def test_two_processes_survive_ten_kills(tmp_path: Path) -> None:
     requests, out = tmp_path / "r.jsonl", tmp_path / "a.jsonl"
     requests.write_text("".join(f'{{"id": "{n}", "question": "What?"}}\n' for n in range(REQUESTS)))
-    rng, end = random.Random(7), time.monotonic() + SECONDS
+    rng = random.Random(7)
     with RedisServer(tmp_path) as server:
         command = [
             sys.executable, "-c", SCRIPT, str(requests), "--out", str(out), "--share", server.url,
@@ -48,9 +54,7 @@ def test_two_processes_survive_ten_kills(tmp_path: Path) -> None:
         processes = [start(), start()]
         for _ in range(KILLS):
             most = min(lines(out) + rng.randrange(1, 35), REQUESTS - 1)
-            while lines(out) < most:
-                assert time.monotonic() < end
-                assert all(process.poll() in (None, 0) for process in processes)
+            until(partial(answered, out, most, processes), SECONDS)
             place = rng.randrange(2)
             processes[place].kill()
             processes[place].communicate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -13,6 +14,10 @@ settings.load_profile("dreamr")
 
 # A shell that starts the tests in the background makes them ignore it, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Likewise under nohup: the tests go on ignoring it, but what they start does not. Processes of
+# pytest-xdist, which are started too, end with the first one.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN or "PYTEST_XDIST_WORKER" in os.environ:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -45,7 +45,7 @@ SKIPPED = {
     "installs packages": 4,
     "long benchmark": 2,
     "long sweep": 1,
-    "long training": 1,
+    "long training": 3,
     "long-running server": 14,
     "needs a GPU": 12,
     "needs a Ray cluster": 1,
@@ -57,7 +57,7 @@ SKIPPED = {
     "needs servers": 1,
     "needs the Hugging Face hub": 1,
     "needs the anthropic package": 1,
-    "needs your files": 7,
+    "needs your files": 6,
     "not tried": 4,
 }
 WHOLE = "".join(RIGHT)

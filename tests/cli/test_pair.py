@@ -227,9 +227,9 @@ def test_schema_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_training_takes_the_weights_of_the_draft(
     draft: str, expected: dict[str, str] | None, file: str
 ) -> None:
-    Path(file).write_text(FILE.replace("draft: weights", f"draft: {draft}, threshold: 0.9"))
+    Path(file).write_text(FILE.replace("draft: weights", f"draft: {draft}, untrained: true"))
     chosen = choose_pair(file, "mixed")
-    target = {"target": "http://gpu1:8000/v1", "target_model": None, "threshold": 0.9}
+    target = {"target": "http://gpu1:8000/v1", "target_model": None, "untrained": True}
     if expected is None:
         with pytest.raises(BadOption, match="does not name weights of the draft of 'mixed'"):
             sapo_values(chosen, lambda name: False)

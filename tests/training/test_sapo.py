@@ -13,11 +13,13 @@ import pytest
 import torch
 from dreamr_testbed import PAIR
 from safetensors.torch import load_file
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoProcessor, PreTrainedTokenizerFast
 from trl import GRPOTrainer
 
+from dreamr.conversation import Conversation, Text, flatten, to_pillow
 from dreamr.engines import Capabilities, Context, Model, ModelSource, ScriptedEngine
 from dreamr.engines.local.detokenize import Texts
+from dreamr.engines.local.options import read_hints
 from dreamr.errors import EngineError, Unsupported
 from dreamr.gate import Evidence
 from dreamr.steps import StepSplitter
@@ -27,6 +29,7 @@ from dreamr.training import (
     BadTraining,
     SapoOptions,
     add_term,
+    training_problems,
 )
 from dreamr.training.rollout import cut
 from dreamr.training.sapo import train_sapo
@@ -128,6 +131,80 @@ def test_every_token_has_the_advantage_of_its_step(
     assert any(value != 0.0 for values in carried.values() for value in values)
     # The same step after the same steps has the same advantage in every completion.
     assert all(len(values) == 1 for values in carried.values())
+
+
+SEVERAL: dict[str, Any] = {
+    "task": "pages,docmath-hard",
+    "problems": 2,
+    "steps": 2,
+    "weights": "1:1:1:0.5",
+    "step_credit": True,
+    "untrained": True,
+}
+
+
+def test_rollouts_with_several_images_keep_those_of_their_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check the images in the loss, after TRL has shuffled and split the batch."""
+    seen = []
+
+    def loss(self: SapoTrainer, model: Any, inputs: dict[str, Any]) -> Any:
+        seen.append({name: inputs[name] for name in ("prompt_ids", "num_images", "pixel_values")})
+        return GRPOTrainer._compute_loss(self, model, inputs)
+
+    monkeypatch.setattr(SapoTrainer, "_compute_loss", loss)
+    train(tmp_path / "out", micro_batch=2, **SEVERAL)
+    processor = AutoProcessor.from_pretrained(START)
+    problems = training_problems(("pages", "docmath-hard"), 2, 0)
+    conversations = [problems[number].conversation for number in range(len(problems))]
+    expected = {asked_in(one): pixels(processor, one) for one in conversations}
+    found = set()
+    for batch in seen:
+        at = 0
+        for ids, count in zip(batch["prompt_ids"], batch["num_images"], strict=True):
+            text = "".join(processor.tokenizer.decode(ids).split())
+            [question] = [each for each in expected if each in text]
+            assert batch["pixel_values"][at : at + count].equal(expected[question])
+            at, found = at + count, found | {count}
+        assert at == len(batch["pixel_values"])
+    assert len(seen) == 4
+    assert found > {2}, "the problems have different numbers of images"
+
+
+def pixels(processor: Any, conversation: Conversation) -> Any:
+    images = list(map(to_pillow, flatten(conversation).images))
+    return processor.image_processor(images, return_tensors="pt")["pixel_values"]
+
+
+def asked_in(conversation: Conversation) -> str:
+    texts = (part.text for part in conversation.turns[-1].parts if isinstance(part, Text))
+    return "".join("".join(texts).split())
+
+
+def test_a_training_on_places_logs_them_and_lifts_the_limits_of_the_draft(tmp_path: Path) -> None:
+    before = read_hints(START)
+    assert before.max_images == 1
+    model = train(tmp_path / "out", **SEVERAL)
+    for row in rows(tmp_path / "out"):
+        assert 0 <= float(row["reward_places"]) <= 1
+        assert 0 <= float(row["wrong_places"]) <= float(row["places"]) <= 1
+    after = read_hints(model)
+    assert after.max_images is not None
+    assert after.max_images >= 2
+    assert before.trained_tasks is not None
+    more = {"pages": (1, 2, 3), "docmath-hard": (1, 2, 3)}
+    assert after.trained_tasks == {**before.trained_tasks, **more}
+    assert after.judge_prompt == before.judge_prompt
+
+
+def test_more_images_than_the_draft_was_trained_for_are_refused_before_it_writes(
+    tmp_path: Path,
+) -> None:
+    target = Scripted()
+    with pytest.raises(Unsupported, match="the model reads 1 image in a conversation, not"):
+        train(tmp_path / "out", target, **{**SEVERAL, "untrained": False})
+    assert not target.engines[0].streams
 
 
 def test_a_batch_that_cannot_be_split_evenly_is_refused(tmp_path: Path) -> None:

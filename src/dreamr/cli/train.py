@@ -114,7 +114,7 @@ _OF_A_DRAFT = (
     "threshold", "target", "draft", "target_model", "draft_model", "revision", "draft_revision",
     "judge_prompt", "thinking",
     "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device", "dtype",
-    "draft_dtype", "threads",
+    "draft_dtype", "threads", "untrained",
     "max_tokens", "seed", "transcriber", "transcriber_model",
 )  # fmt: skip
 
@@ -198,7 +198,7 @@ def sapo_values(chosen: ChosenPair, is_given: Callable[[str], bool]) -> Mapping[
     elif not is_given("draft"):
         raise BadOption(f"{place} does not name weights of the draft of {name!r}: pass --draft too")
     given = chosen.pair.given_options
-    shared = ("threshold", "judge_prompt")
+    shared = ("threshold", "judge_prompt", "untrained")
     return values | {name: value for name, value in given.items() if name in shared}
 
 

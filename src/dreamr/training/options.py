@@ -13,12 +13,13 @@ from dreamr._model_options import (
     Target,
     TargetDtype,
     TargetModel,
+    Untrained,
 )
 from dreamr._option_specs import BadOption, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions, Threshold
 from dreamr.evaluation.tasks.options import Plugin, ProblemCount, TaskNames, task_names
 from dreamr.training.guards import GUARDS
-from dreamr.training.rewards import TERMS, Counting, Scheme
+from dreamr.training.rewards import BUILT_IN, Counting, Scheme
 
 _MODELS, _REWARD, _TRAINING, _OUTPUT = "Models", "Reward", "Training", "Output"
 _RUN = RunOptions()
@@ -67,12 +68,13 @@ class SapoOptions:
         str, OptionSpec("Torch device of the target, such as cpu or cuda:1.", _MODELS)
     ] = "cpu"
     dtype: TargetDtype = "auto"
+    untrained: Untrained = False
     graders: _Graders = 2
     lora: _Lora = 0
     weights: Annotated[
         str,
         OptionSpec(
-            "Weights of the reward terms outcome:draft:length, or by name: outcome=1,draft=2.",
+            "Weights outcome:draft:length:places (last optional), or by name: draft=2.",
             _REWARD,
         ),
     ] = "1:1:1"
@@ -150,6 +152,7 @@ class SapoOptions:
             draft_revision=self.draft_revision,
             device=self.target_device,
             dtype=self.dtype,
+            untrained=self.untrained,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -161,16 +164,17 @@ class SapoOptions:
 
 def _weights(text: str) -> dict[str, float]:
     parts = text.split(":") if ":" in text else text.split(",")
-    names = list(TERMS)[:3] if ":" in text else []
     try:
-        if names:
-            return dict(zip(names, map(float, parts), strict=True))
-        pairs = (part.split("=") for part in parts)
-        return {name.strip(): float(value) for name, value in pairs}
+        if ":" not in text:
+            pairs = (part.split("=") for part in parts)
+            return {name.strip(): float(value) for name, value in pairs}
+        if 3 <= len(parts) <= len(BUILT_IN):
+            return dict(zip(BUILT_IN, map(float, parts), strict=False))
     except ValueError:
-        raise BadOption(
-            f"--weights {text!r} cannot be parsed: write 1:1:1 or outcome=1,draft=1,length=1"
-        ) from None
+        pass
+    raise BadOption(
+        f"--weights {text!r} cannot be parsed: write 1:1:1 or outcome=1,draft=1,length=1"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

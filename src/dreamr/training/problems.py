@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -23,6 +23,10 @@ class Problems:
 
     The tasks alternate. Items are drawn or read when they are accessed.
 
+    Attributes:
+        levels: Levels of difficulty by task, of drawn tasks.
+        most_images: Largest number of images of a problem that was accessed.
+
     Raises:
         BadTraining: If there are no problems.
     """
@@ -36,6 +40,8 @@ class Problems:
         ]
         self._kept: OrderedDict[int, tuple[Item, int]] = OrderedDict()  # with their bytes
         self._bytes = 0
+        self.levels = {task: items.levels for task, items in tasks.items() if items.levels}
+        self.most_images = 0
         if not self._places:
             raise BadTraining("there are no problems to train on: name a task that has some")
 
@@ -48,6 +54,7 @@ class Problems:
             return self._kept[number][0]
         _, items, place = self._places[number]
         item = items[place]
+        self.most_images = max(self.most_images, len(flatten(item.conversation).images))
         size = _size(item.conversation)
         self._kept[number] = item, size
         self._bytes += size
@@ -61,7 +68,14 @@ class Problems:
         task, items, place = self._places[number]
         return f"{task}/{items.numbers[place]}"
 
-    def dataset(self, rows: int, seed: int, *, sees: bool) -> Any:
+    def dataset(
+        self,
+        rows: int,
+        seed: int,
+        *,
+        sees: bool,
+        check: Callable[[Conversation], None] = lambda conversation: None,
+    ) -> Any:
         """Return a `datasets.Dataset` of problems in random order.
 
         Every problem occurs once before any occurs again. Images are drawn or read when a row is
@@ -72,6 +86,8 @@ class Problems:
             rows: Number of rows; may exceed the number of problems.
             seed: Seed of the order.
             sees: Whether the draft takes images.
+            check: Called with each conversation when its row is accessed, with pages and frames as
+                images; raises an error if the draft does not take it.
         """
         from datasets import Dataset
 
@@ -80,12 +96,21 @@ class Problems:
         while len(numbers) < rows:
             numbers += rng.sample(range(len(self)), len(self))
         return Dataset.from_dict({"number": numbers[:rows]}).with_transform(
-            partial(self._rows, sees)
+            partial(self._rows, sees, check)
         )
 
-    def _rows(self, sees: bool, columns: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
+    def _rows(
+        self,
+        sees: bool,
+        check: Callable[[Conversation], None],
+        columns: Mapping[str, Sequence[int]],
+    ) -> dict[str, list[Any]]:
         numbers = columns["number"]
-        rows = [row_of(self[number].conversation, sees=sees) for number in numbers]
+        rows = []
+        for number in numbers:
+            conversation = self[number].conversation
+            check(flatten(conversation))
+            rows.append(row_of(conversation, sees=sees))
         return {"number": list(numbers), **{name: [row[name] for row in rows] for name in rows[0]}}
 
 

@@ -1,7 +1,8 @@
 """Reward of a rollout in SAPO (arXiv 2605.28678): R = w1 outcome + w2 draft + w3 length.
 
-A term is a function of a rollout, its group and the scheme, registered in `TERMS`. The built-in
-terms are in [0, 1]. `add_term` registers more.
+The term `places` is not in the paper: pages, images, frames and times must be the right ones. A
+term is a function of a rollout, its group and the scheme, registered in `TERMS`. The built-in terms
+are in [0, 1]. `add_term` registers more.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
+from statistics import fmean
 from typing import Literal, TypeAlias, get_args
 
 from dreamr.errors import DreamrError
+from dreamr.evaluation.tasks import NamedPlace
 from dreamr.training.guards import GUARDS, earning, reasons
 from dreamr.training.rollout import Group, Rollout
 
+UNKNOWN = 0.5  # value of a place of which only is known that it exists
 Counting: TypeAlias = Literal["steps", "tokens", "soft", "prefix"]
 
 
@@ -123,7 +127,20 @@ def length(rollout: Rollout, group: Group, scheme: Scheme) -> float:
     return max(0.0, 1.0 - rollout.tokens / (2 * needed))
 
 
-TERMS: dict[str, Term] = {"outcome": outcome, "draft": draft, "length": length}
+def places(rollout: Rollout, group: Group, scheme: Scheme) -> float:
+    """Return the mean value of the pages, images, frames and times that the steps name.
+
+    A right one is worth 1, a wrong one 0, and one of which only is known that it exists 1/2, as
+    much as a rollout that names none. So a draft gains nothing by naming what happens to exist,
+    and loses by naming what does not. See `place_values`.
+    """
+    values = [value for step in place_values(rollout, scheme) for value in step]
+    return fmean(values) if values else UNKNOWN
+
+
+# The names of the paper's terms come first: `--weights` takes weights in this order.
+TERMS: dict[str, Term] = {"outcome": outcome, "draft": draft, "length": length, "places": places}
+BUILT_IN = tuple(TERMS)
 
 
 def add_term(name: str, term: Term) -> None:
@@ -148,6 +165,23 @@ def accepted(rollout: Rollout, scheme: Scheme) -> list[float]:
         (verdict.score if soft else float(verdict.accepted)) if earned else 0.0
         for verdict, earned in zip(rollout.verdicts, earns, strict=True)
     ]
+
+
+def place_values(rollout: Rollout, scheme: Scheme) -> list[list[float]]:
+    """Return the values of the places that each step names: 1, 0, or `UNKNOWN`.
+
+    A place counts each time it is wrong, but otherwise only once in a rollout and not in steps that
+    a guard has caught, so that repeating a right place gains nothing.
+    """
+    earns = earning(rollout, scheme.guards)
+    counted: set[tuple[NamedPlace, bool | None]] = set()
+    found = []
+    for earned, checks in zip(earns, rollout.place_checks(), strict=True):
+        new = {check for check in checks.items() if check not in counted} if earned else set()
+        counted |= new
+        values = [UNKNOWN if right is None else 1.0 for _, right in new if right is not False]
+        found.append(values + [0.0 for right in checks.values() if right is False])
+    return found
 
 
 def _check_names(what: str, given: Collection[str], known: Collection[str]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
 
 from dreamr.conversation import Text
-from dreamr.evaluation.tasks import Item
+from dreamr.evaluation.tasks import Item, NamedPlace, places_in
 from dreamr.gate import Verdict
 from dreamr.steps import Step, StepSplitter
 
@@ -56,6 +56,23 @@ class Rollout:
         parts = (part for turn in self.item.conversation.turns for part in turn.parts)
         return "\n".join(part.text for part in parts if isinstance(part, Text))
 
+    def place_checks(self) -> tuple[Mapping[NamedPlace, bool | None], ...]:
+        """Check the pages, images, frames and times that each step names.
+
+        A step is checked against its own places (`Item.step_places`) if the task knows them and the
+        target accepts all steps before it, and else against those of the answer.
+
+        Returns:
+            One mapping per step; see `NamedPlaces.checks`.
+        """
+        found, followed = [], True
+        for position, (step, verdict) in enumerate(zip(self.steps, self.verdicts, strict=True)):
+            own = self.item.step_places(position, step.text) if followed else None
+            right = self.item.places if own is None else own
+            found.append(places_in(step.text).checks(self.item.conversation, right))
+            followed = followed and verdict.accepted
+        return tuple(found)
+
 
 Group: TypeAlias = Sequence[Rollout]  # rollouts of one problem
 
@@ -101,6 +118,8 @@ def figures(rollouts: Sequence[Rollout]) -> dict[str, float]:
         - `tokens`: mean length of a rollout, in tokens
         - `steps`: mean number of steps
         - `longest`: mean length of the longest step, in tokens
+        - `places`: share of steps that name a page, image, frame or time of the attachments
+        - `wrong_places`: share of steps that name one that does not exist or is wrong
         - `right`: share of rollouts with a right answer
         - `finished`: share of rollouts that the draft ended itself, with an answer
     """
@@ -111,6 +130,7 @@ def figures(rollouts: Sequence[Rollout]) -> dict[str, float]:
     ]
     tokens = sum(step.tokens for step, _ in steps)
     taken = sum(step.tokens for step, verdict in steps if verdict.accepted)
+    checks = [checked for one in rollouts for checked in one.place_checks()]
     return {
         "acceptance": fmean([verdict.accepted for _, verdict in steps] or [0.0]),
         "accepted_tokens": taken / max(1, tokens),
@@ -118,6 +138,8 @@ def figures(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "tokens": fmean(one.tokens for one in rollouts),
         "steps": fmean(len(one.steps) for one in rollouts),
         "longest": fmean(max((s.tokens for s in one.steps), default=0) for one in rollouts),
+        "places": fmean([bool(checked) for checked in checks] or [0.0]),
+        "wrong_places": fmean([False in checked.values() for checked in checks] or [0.0]),
         "right": fmean(one.right for one in rollouts),
         "finished": fmean(one.finished for one in rollouts),
     }

@@ -14,11 +14,12 @@ from dreamr._provenance import weights_hash
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.local.detokenize import Texts
 from dreamr.engines.local.load import quiet
+from dreamr.engines.local.options import Hints, read_hints
 from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import RatioGate
 from dreamr.training.grader import Completion, Grader
 from dreamr.training.options import SapoOptions
-from dreamr.training.problems import training_problems
+from dreamr.training.problems import Problems, training_problems
 from dreamr.training.rewards import Scheme
 from dreamr.training.rollout import Rollout
 from dreamr.training.trainer import SapoTrainer
@@ -45,6 +46,8 @@ _COLUMNS = {
     "tokens": "tokens",
     "steps": "steps",
     "longest": "longest",
+    "places": "places",
+    "wrong_places": "wrong_places",
     "kl": "kl",
     "entropy": "entropy",
     "grad_norm": "grad_norm",
@@ -77,7 +80,8 @@ def train_sapo(
         BadReward: If a reward term is unknown or not finite.
         TaskError: If the problems cannot be loaded.
         EngineError: If the target fails.
-        Unsupported: If the target cannot judge.
+        Unsupported: If the target cannot judge, or a problem has more images than a model was
+            trained for and `options.untrained` is not set.
     """
     quiet()
     problems = training_problems(
@@ -91,6 +95,8 @@ def train_sapo(
         if training.folder.done:
             return training.folder.model
         processor, sees = load_processor(training.draft)
+        hints = read_hints(Path(training.draft))
+        limits = Hints() if options.untrained else hints
         rows = options.steps * options.batch // options.group
         with _graders(options, open_model) as (portal, models):
             trainer = SapoTrainer(
@@ -102,12 +108,14 @@ def train_sapo(
                 step_credit=options.step_credit,
                 model=training.draft,
                 args=_config(options, training),
-                train_dataset=problems.dataset(rows, options.seed, sees=sees),
+                train_dataset=problems.dataset(
+                    rows, options.seed, sees=sees, check=limits.check_images
+                ),
                 processing_class=processor,
                 peft_config=lora(options.lora),
                 callbacks=[LogRows(training.folder, _columns(scheme), options.batch, on_step)],
             )
-            return train(trainer, training, "sapo")
+            return train(trainer, training, "sapo", lambda: _learned(hints, problems))
 
 
 def _grade(
@@ -130,6 +138,20 @@ def _grade(
 def _texts(processor: Any) -> Texts:
     tokenizer = getattr(processor, "tokenizer", processor)
     return Texts(tokenizer.backend_tokenizer, frozenset(tokenizer.all_special_ids))
+
+
+def _learned(hints: Hints, problems: Problems) -> dict[str, Any]:
+    """Return the limits in a draft's hints that its training on these problems has moved."""
+    found: dict[str, Any] = {}
+    if hints.max_images is not None and hints.max_images < problems.most_images:
+        found["max_images"] = problems.most_images
+    if hints.trained_tasks is not None:
+        known = {task: list(levels) for task, levels in hints.trained_tasks.items()}
+        given = problems.levels.items()
+        more = {task: sorted({*known.get(task, ()), *levels}) for task, levels in given}
+        if known != (now := {**known, **more}):
+            found["trained_tasks"] = now
+    return found
 
 
 def _columns(scheme: Scheme) -> dict[str, str]:

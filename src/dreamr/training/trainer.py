@@ -11,7 +11,7 @@ from accelerate.utils import gather
 from trl import GRPOTrainer
 
 from dreamr.steps import StepFormat, StepSplitter
-from dreamr.training.credit import credits, spread
+from dreamr.training.credit import BY_STEP, credits, spread
 from dreamr.training.errors import BadTraining
 from dreamr.training.grader import Completion
 from dreamr.training.problems import Problems
@@ -29,7 +29,7 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
 
     The target grades a batch once and all reward terms are computed from that. With
     `step_credit`, the advantage of a token is the advantage of its completion for all terms except
-    'draft', plus the advantage of its step from `dreamr.training.credit`.
+    'draft' and 'places', plus the advantage of its step from `dreamr.training.credit`.
 
     Args:
         problems: Problems; rows of the dataset hold their numbers.
@@ -37,7 +37,7 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
         scheme: Reward terms and weights.
         texts: `Texts` of the draft's tokenizer.
         step_format: Step delimiter and answer marker.
-        step_credit: Whether the draft term is credited to single steps.
+        step_credit: Whether the terms 'draft' and 'places' are credited to single steps.
         **trl: Arguments of `GRPOTrainer`.
     """
 
@@ -57,7 +57,7 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
         self._credits: list[list[float]] = []  # per completion, one value per token
         # TRL needs functions only for their names; `_calculate_rewards` computes the values.
         super().__init__(reward_funcs=[_named(name) for name in scheme.weights], **trl)
-        by_step = {"draft"} if step_credit else set()
+        by_step = BY_STEP if step_credit else ()
         self.reward_weights = torch.tensor(
             [0.0 if name in by_step else weight for name, weight in scheme.weights.items()]
         )
@@ -85,7 +85,8 @@ class SapoTrainer(Resumes, GRPOTrainer):  # type: ignore[misc]
             found = [self._scheme.terms(one, group) for one in group]
             earned = credits(group, self._scheme) if self._step_credit else [[]] * size
             totals = list(map(self._scheme.total, found))
-            silent += max(totals) - min(totals) < _SAME and not any(map(any, earned))
+            alike = all(abs(value) < _SAME for values in earned for value in values)
+            silent += alike and max(totals) - min(totals) < _SAME
             terms += found
             self._credits += [
                 spread(one, values, one.tokens) for one, values in zip(group, earned, strict=True)

@@ -21,12 +21,13 @@ from transformers import (
     TrainerCallback,
 )
 
-from dreamr._files import read_text
+from dreamr._files import read_bytes, read_text
 from dreamr._locks import FolderLock
 from dreamr._messages import first_line
 from dreamr._output_files import replace_file
 from dreamr._provenance import provenance, weights_hash
 from dreamr.engines.local.load import resolve, takes_images
+from dreamr.engines.local.options import HINTS_FILE
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
 
@@ -257,13 +258,19 @@ def prepared(
         yield Training(draft, open_folder(out, made), made, given)
 
 
-def train(trainer: Any, training: Training, method: str) -> Path:
+def train(
+    trainer: Any,
+    training: Training,
+    method: str,
+    learned: Callable[[], Mapping[str, Any]] = dict,
+) -> Path:
     """Train to the end, resuming from the last complete checkpoint, and save the draft.
 
     Args:
         trainer: Trainer of TRL.
         training: The prepared training.
         method: Name of the method in the draft's training.json.
+        learned: Returns, after the training, what to change in the hints of the draft.
 
     Returns:
         Folder of the trained draft.
@@ -273,11 +280,17 @@ def train(trainer: Any, training: Training, method: str) -> Path:
     checkpoint = folder.last_checkpoint()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.accelerator.is_main_process:
-        _save(trainer, Path(training.draft), folder, {method: training.made})
+        _save(trainer, Path(training.draft), folder, {method: training.made}, learned())
     return folder.model
 
 
-def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any]) -> None:
+def _save(
+    trainer: Any,
+    start: Path,
+    folder: RunFolder,
+    made: Mapping[str, Any],
+    learned: Mapping[str, Any],
+) -> None:
     """Save the trained draft with the dtype and the other files of the original draft.
 
     It is written to a temporary folder and renamed last, so a folder named draft/ is complete.
@@ -292,6 +305,9 @@ def _save(trainer: Any, start: Path, folder: RunFolder, made: Mapping[str, Any])
     for file in start.iterdir():  # training changes some settings, such as `use_cache`
         if file.suffix in _OTHERS and not file.name.endswith(".index.json"):
             shutil.copy(file, part)
+    if learned:
+        hints = {**json.loads(read_bytes(part / HINTS_FILE)), **learned}
+        replace_file(part / HINTS_FILE, (json.dumps(hints, indent=2) + "\n").encode())
     text = json.dumps({**made, "provenance": provenance()}, indent=2)
     replace_file(part / "training.json", (text + "\n").encode())
     part.rename(folder.model)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.conversation import flatten
+from dreamr.evaluation.tasks import places_in
 from dreamr.steps import StepHistory
 
 ALL = sorted({**SUITES, **EXTRA_SUITES})
@@ -102,3 +103,21 @@ def test_no_step_of_a_reference_counts_as_repeated(suite: str) -> None:
             for step in (step.renderings[style] for step in steps):
                 assert history.repeated(step) is None, step
                 history.add(step)
+
+
+@unhurried
+@given(suites, indices)
+def test_reference_steps_name_right_places_and_others_are_wrong(suite: str, index: int) -> None:
+    problem = make_problem(suite, "test", index)
+    item = item_of(problem)
+    count = len(problem.images)
+    for position, step in enumerate(problem.steps):
+        for text in step.renderings:
+            own = item.step_places(position, text) or item.places
+            named = places_in(text)
+            assert False not in named.checks(item.conversation, own).values()
+            for what, numbers in {"page": named.pages, "image": named.images}.items():
+                others = set(range(1, count + 2)) - numbers if numbers else ()
+                wrong = places_in(" ".join(f"{what} {other}" for other in others))
+                assert not any(wrong.checks(item.conversation, own).values())
+    assert item.step_places(len(problem.steps), "Answer: 1") is None

@@ -262,7 +262,10 @@ ROW = {"question": "?", "answer": "1", "attachments": ["bill.pdf"]}
         ({**ROW, "instruction": 3}, ": line 2: the instruction must be text, not 3"),
         ({**ROW, "question": "", "instruction": ""}, ": line 2: the question is empty"),
         ({**ROW, "question": "\ud800"}, ": line 2: the text contains half of a character"),
-        ({**ROW, "places": {"page": 2}}, ": line 2: places must be an object with pages and times"),
+        (
+            {**ROW, "places": {"page": 2}},
+            ": line 2: places must be an object with pages, times, images",
+        ),
         ({**ROW, "read": {"page": "2"}}, ": line 2: read must be an object with pages, pdf_text"),
         ({**ROW, "read": {"pages": "0"}}, ": line 2: read cannot be used: "),
         ({**ROW, "read": {"pages": 2}}, ": line 2: read cannot be used: "),

@@ -1,4 +1,4 @@
-"""Pages, frames and times that a text names, and whether they are the right ones."""
+"""Pages, images, frames and times that a text names, and whether they are the right ones."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ TEXT_ONLY = asked()
         ("the pages 1-999999", {1, 999999}),
         ("pages 9-2", {9, 2}),
         ("frame 3 and page", set()),
+        ("The page shows 3 lines, and the front page has them.", set()),
+        ("the page number, page numbers 3", set()),
+        ("two images per page 3 cm wide, every page 4 lines, each page 5", set()),
+        ("one page of 12", set()),
         ("", set()),
     ],
 )
@@ -58,6 +62,20 @@ def test_pages_are_found_in_the_forms_in_which_they_are_written(text: str, pages
 )
 def test_frames_are_found_likewise(text: str, frames: set[int]) -> None:
     assert places_in(text).frames == frames
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("Image 1, row 2: 12.", {1}),
+        ("<image 2> shows it", {2}),
+        ("images 1 and 3", {1, 3}),
+        ("the second image", {2}),
+        ("all 3 images, an image of 2 dogs", set()),
+    ],
+)
+def test_images_are_found_likewise(text: str, images: set[int]) -> None:
+    assert places_in(text).images == images
 
 
 @pytest.mark.parametrize(
@@ -96,14 +114,66 @@ def test_any_text_is_read(text: str) -> None:
     assert isinstance(places_in(text), NamedPlaces)
 
 
-def checks(text: str, conversation: Conversation, places: Places | None = None) -> list[bool]:
-    return sorted(places_in(text).checks(conversation, places or Places()))
+@given(st.sampled_from(["page", "image", "frame"]), st.sets(st.integers(1, 9999), min_size=1))
+def test_numbers_after_the_name_of_a_place_are_found_and_no_others(
+    name: str, numbers: set[int]
+) -> None:
+    steps = "".join(f"{name.title()} {number}, row 4: tea 12 x 3 = 36.\n" for number in numbers)
+    lists = f"So on {name}s {', '.join(map(str, sorted(numbers)))}: 7."
+    for text in (steps, lists):
+        named = places_in(text)
+        assert getattr(named, f"{name}s") == numbers
+        assert len(named.pages | named.images | named.frames | named.times) == len(numbers)
+
+
+@given(
+    st.lists(st.sampled_from(["page", "image", "frame", "one", "the", "of", "at", "s", ".", "a"]))
+)
+def test_a_text_without_numbers_names_no_number_that_it_does_not_say(words: list[str]) -> None:
+    named = places_in(" ".join(words))
+    assert named.pages | named.images | named.frames <= {1}
+    assert not named.times
+
+
+places = st.builds(
+    Places,
+    st.frozensets(st.integers(1, 6)),
+    st.lists(st.integers(0, 6).map(lambda at: (float(at), at + 1.0))).map(tuple),
+    st.frozensets(st.integers(1, 6)),
+)
+named_places = st.builds(
+    NamedPlaces,
+    st.frozensets(st.integers(0, 9)),
+    st.frozensets(st.integers(0, 9)),
+    st.frozensets(st.integers(0, 9)),
+    st.frozensets(st.floats(0, 99)),
+)
+
+
+@given(named_places, places)
+def test_what_does_not_exist_is_wrong_and_what_exists_is_unknown_without_places(
+    named: NamedPlaces, right: Places
+) -> None:
+    problem = asked(document(1, 2, 3), video(3), image(1), image(2))
+    found = named.checks(problem, Places())
+    assert set(found.values()) <= {False, None}
+    assert len(found) == sum(map(len, (named.pages, named.images, named.frames, named.times)))
+    for place, check in named.checks(problem, right).items():
+        if found[place] is False:
+            assert check is False
+
+
+def checks(
+    text: str, conversation: Conversation, places: Places | None = None
+) -> list[bool | None]:
+    found = places_in(text).checks(conversation, places or Places())
+    return [found[place] for place in sorted(found)]
 
 
 @pytest.mark.parametrize(
     ("text", "places", "right"),
     [
-        ("page 2", Places(), [True]),
+        ("page 2", Places(), [None]),
         ("page 4", Places(), [False]),  # the document has it, the models do not see it
         ("page 2", Places(frozenset({2})), [True]),
         ("page 1", Places(frozenset({2})), [False]),
@@ -122,7 +192,7 @@ def test_a_page_is_right_if_it_is_shown_and_holds_the_answer(
 @pytest.mark.parametrize(
     ("text", "places", "right"),
     [
-        ("at 0:02", Places(), [True]),
+        ("at 0:02", Places(), [None]),
         ("at 0:59", Places(), [False]),  # beyond the end
         ("at 0:02", Places(times=((1.8, 2.2),)), [True]),
         ("at 0:02", Places(times=((2.4, 3.0),)), [True]),  # in whole seconds
@@ -143,7 +213,7 @@ def test_frames_and_times_are_right_in_the_spans_of_the_answer(
 
 
 def test_a_sound_has_times_and_no_frames() -> None:
-    assert checks("at 0:00.1 and at 0:30", asked(sound())) == [False, True]
+    assert checks("at 0:00.1 and at 0:30", asked(sound())) == [None, False]
     assert checks("frame 1", asked(sound())) == []
 
 
@@ -151,12 +221,23 @@ def test_a_problem_of_images_or_text_has_no_places_unless_it_says_so() -> None:
     for conversation in (TEXT_ONLY, asked(image(1))):
         assert checks("page 1, frame 1 at 0:01", conversation) == []
     scans = Places(frozenset({2}))  # each image is a page
-    assert checks("page 2 and page 3", asked(image(1), image(2)), scans) == [False, True]
+    assert checks("page 2 and page 3", asked(image(1), image(2)), scans) == [True, False]
+
+
+def test_an_image_is_right_if_it_exists_and_holds_the_answer() -> None:
+    both = asked(image(1), image(2))
+    assert checks("images 0, 1, 2 and 3", both) == [False, None, None, False]
+    second = Places(images=frozenset({2}))
+    assert checks("images 1, 2 and 3", both, second) == [False, True, False]
+
+
+def test_a_single_image_may_have_parts_that_are_called_images() -> None:
+    assert checks("the second image", asked(image(1))) == []
 
 
 def test_of_several_attachments_any_may_be_meant() -> None:
     both = asked(document(1), document(5, name="other.pdf"), video(1), video(3))
-    assert checks("page 5, page 1, frame 3, at 0:02", both) == [True] * 4
+    assert checks("page 5, page 1, frame 3, at 0:02", both) == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -166,6 +247,7 @@ def test_of_several_attachments_any_may_be_meant() -> None:
         ({"pages": None, "times": None}, Places()),
         ({"pages": 3}, Places(frozenset({3}))),
         ({"pages": [3, 1]}, Places(frozenset({1, 3}))),
+        ({"images": [2]}, Places(images=frozenset({2}))),
         ({"times": [12, [3, 4.5]]}, Places(times=((12.0, 12.0), (3.0, 4.5)))),
     ],
 )
@@ -176,11 +258,12 @@ def test_places_are_read_from_json(value: Any, places: Places) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([3], "must be an object with pages and times"),
-        ({"page": 3}, "must be an object with pages and times"),
+        ([3], "must be an object with pages, times, images"),
+        ({"page": 3}, "must be an object with pages, times, images"),
         ({"pages": ["3"]}, "a page must be a whole number from 1, not '3'"),
         ({"pages": [0]}, "a page must be a whole number"),
         ({"pages": [True]}, "a page must be a whole number"),
+        ({"images": [0]}, "an image must be a whole number from 1, not 0"),
         ({"times": ["0:12"]}, "a time must be seconds, or a start and an end, not '0:12'"),
         ({"times": [[5, 3]]}, "a time must be"),
         ({"times": [[1, 2, 3]]}, "a time must be"),

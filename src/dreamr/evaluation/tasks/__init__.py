@@ -8,11 +8,12 @@ from dreamr.evaluation.tasks.item import (
     Items,
     NoData,
     Split,
+    StepPlaces,
     TaskError,
     UnknownTask,
     by_unit,
 )
-from dreamr.evaluation.tasks.places import NamedPlaces, Places, places_in
+from dreamr.evaluation.tasks.places import NamedPlace, NamedPlaces, Places, places_in
 from dreamr.evaluation.tasks.public import BENCHMARKS
 from dreamr.evaluation.tasks.registry import (
     LIMIT,
@@ -33,10 +34,12 @@ __all__ = [
     "Item",
     "Items",
     "Loader",
+    "NamedPlace",
     "NamedPlaces",
     "NoData",
     "Places",
     "Split",
+    "StepPlaces",
     "TaskError",
     "UnknownTask",
     "add_task",

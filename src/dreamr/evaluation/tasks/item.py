@@ -12,6 +12,7 @@ from dreamr.evaluation.tasks.places import NOWHERE, Places
 
 Split: TypeAlias = Literal["train", "test"]
 Check: TypeAlias = Callable[[int, str], bool | None]
+StepPlaces: TypeAlias = Callable[[int, str], Places | None]
 
 
 class TaskError(DreamrError):
@@ -34,6 +35,10 @@ def cannot_tell(position: int, text: str) -> None:
     """Return None, as the checker of a task that cannot check steps."""
 
 
+def of_the_answer(position: int, text: str) -> None:
+    """Return None, as the step places of a task that only knows those of the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One problem of a task.
@@ -52,6 +57,8 @@ class Item:
         check: Returns whether the step at a position (from 0, final answer included) is right,
             given that all steps before it are, or None if the task cannot tell.
         places: Where in the attachments the answer is found, if the task says so.
+        step_places: Returns the places that the step at a position (from 0) is about, given that
+            all steps before it are right, or None if only `places` are known.
     """
 
     task: str
@@ -64,6 +71,7 @@ class Item:
     right: Callable[[str], bool]
     check: Check = cannot_tell
     places: Places = NOWHERE
+    step_places: StepPlaces = of_the_answer
 
 
 class Items(Sequence[Item]):

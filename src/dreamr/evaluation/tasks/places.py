@@ -1,4 +1,4 @@
-"""Places in attachments: pages, frames and times, as a problem gives them and a text names them.
+"""Places in attachments: pages, images, frames and times that a problem gives or a text names.
 
 `places_in` reads English text with rules, never with a language model.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
-from dreamr.conversation import Audio, Conversation, Document, Video
+from dreamr.conversation import Audio, Conversation, Document, Image, Video
+
+NamedPlace: TypeAlias = tuple[Literal["page", "image", "frame", "time"], float]
 
 TOLERANCE = 0.5  # s; a time in whole seconds is rounded
 _MOST_LISTED = 1000  # pages or frames of a range such as 2-4
@@ -19,31 +21,32 @@ _MOST_LISTED = 1000  # pages or frames of a range such as 2-4
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where in the attachments of a problem its answer is found.
+    """Where in the attachments of a problem its answer is found, or what a step is about.
 
     Attributes:
         pages: Numbers of pages, from 1.
         times: Spans of a video or sound: start and end, in seconds.
+        images: Numbers of images, from 1 in the order of the conversation.
     """
 
     pages: frozenset[int] = frozenset()
     times: tuple[tuple[float, float], ...] = ()
+    images: frozenset[int] = frozenset()
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """Convert JSON values: `{"pages": [3], "times": [12.5, [20, 24]]}`, each part optional.
+        """Convert JSON values: `{"pages": [3], "times": [12.5, [20, 24]]}`; all parts are optional.
 
         Raises:
             ValueError: If the values are not places; the message says which one.
         """
         known = [field.name for field in fields(cls)]
         if not isinstance(value, Mapping) or not set(value) <= set(known):
-            raise ValueError(
-                f"places must be an object with {' and '.join(known)}, not {value!r:.60}"
-            )
+            raise ValueError(f"places must be an object with {', '.join(known)}, not {value!r:.60}")
         return cls(
-            frozenset(map(_page, _listed(value.get("pages")))),
+            frozenset(_number("a page", each) for each in _listed(value.get("pages"))),
             tuple(map(_span, _listed(value.get("times")))),
+            frozenset(_number("an image", each) for each in _listed(value.get("images"))),
         )
 
 
@@ -56,9 +59,9 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _page(value: Any) -> int:
+def _number(what: str, value: Any) -> int:
     if type(value) is not int or value < 1:
-        raise ValueError(f"a page must be a whole number from 1, not {value!r:.60}")
+        raise ValueError(f"{what} must be a whole number from 1, not {value!r:.60}")
     return value
 
 
@@ -76,55 +79,96 @@ class NamedPlaces:
 
     Attributes:
         pages: Numbers of pages.
+        images: Numbers of images, from 1.
         frames: Numbers of frames, from 1, among those that the models see.
         times: Times, in seconds.
     """
 
     pages: frozenset[int] = frozenset()
+    images: frozenset[int] = frozenset()
     frames: frozenset[int] = frozenset()
     times: frozenset[float] = frozenset()
 
     def checks(
         self, conversation: Conversation, places: Places, *, tolerance: float = TOLERANCE
-    ) -> tuple[bool, ...]:
-        """Check each named place of a kind that the problem is about.
+    ) -> dict[NamedPlace, bool | None]:
+        """Check each named place of a kind that the problem has.
 
-        A page is right if a document of the conversation shows it and it is one of the places, if
-        these have pages. A time is right within the duration of a video or sound and the spans of
-        the places. A frame is right if its time is; if no frame lies in a span, the nearest one is.
+        A page is right if a document of the conversation shows it and it is one of the places. An
+        image is right likewise. A time is right within the duration of a video or sound and the
+        spans of the places. A frame is right if its time is; if no frame lies in a span, the
+        nearest one is.
 
         Args:
             conversation: The problem.
-            places: Where its answer is found; without, a place only has to exist.
+            places: The right places; none of a kind if they are not known.
             tolerance: Seconds by which a time may lie outside a span.
 
         Returns:
-            One value for each named page, frame and time. Pages do not count in a problem without
-            documents and without pages in its places, and likewise times and frames.
+            For each named place True if it is right, False if it does not exist or is wrong, and
+            None if it exists and the right places of its kind are not known. Pages are left out in
+            a problem without documents and without pages in its places. Times and frames are left
+            out likewise, and images in a problem with a single one: they may be parts of it.
         """
-        parts = [part for turn in conversation.turns for part in turn.parts]
-        shown = {page.number for part in parts if isinstance(part, Document) for page in part.pages}
-        videos = [part for part in parts if isinstance(part, Video)]
-        ends = [part.seconds for part in parts if isinstance(part, Video | Audio)]
-        found: list[bool] = []
-        if shown or places.pages:
-            found += [
-                (not shown or page in shown) and (not places.pages or page in places.pages)
-                for page in self.pages
-            ]
-        if videos:
-            right = {number for video in videos for number in _frames(video, places, tolerance)}
-            found += [frame in right for frame in self.frames]
-        if ends or places.times:
-            found += [
-                (not ends or time <= max(ends) + tolerance) and _within(time, places, tolerance)
-                for time in self.times
-            ]
-        return tuple(found)
+        return {
+            **self._page_checks(conversation, places),
+            **self._image_checks(conversation, places),
+            **self._frame_checks(conversation, places, tolerance),
+            **self._time_checks(conversation, places, tolerance),
+        }
+
+    def _page_checks(
+        self, conversation: Conversation, places: Places
+    ) -> dict[NamedPlace, bool | None]:
+        documents = [part for part in _parts(conversation) if isinstance(part, Document)]
+        shown = {page.number for part in documents for page in part.pages}
+        if not shown and not places.pages:
+            return {}
+        known = _known(places.pages)
+        return {("page", at): (not shown or at in shown) and known(at) for at in self.pages}
+
+    def _image_checks(
+        self, conversation: Conversation, places: Places
+    ) -> dict[NamedPlace, bool | None]:
+        count = sum(isinstance(part, Image) for part in _parts(conversation))
+        if count < 2 and not places.images:
+            return {}
+        known = _known(places.images)
+        return {("image", at): (not count or 1 <= at <= count) and known(at) for at in self.images}
+
+    def _frame_checks(
+        self, conversation: Conversation, places: Places, tolerance: float
+    ) -> dict[NamedPlace, bool | None]:
+        videos = [part for part in _parts(conversation) if isinstance(part, Video)]
+        if not videos:
+            return {}
+        right = {number for video in videos for number in _frames(video, places, tolerance)}
+        found = True if places.times else None
+        return {("frame", at): found if at in right else False for at in self.frames}
+
+    def _time_checks(
+        self, conversation: Conversation, places: Places, tolerance: float
+    ) -> dict[NamedPlace, bool | None]:
+        ends = [part.seconds for part in _parts(conversation) if isinstance(part, Video | Audio)]
+        if not ends and not places.times:
+            return {}
+        last = max(ends, default=sys.float_info.max) + tolerance
+        return {("time", at): at <= last and _within(at, places, tolerance) for at in self.times}
 
 
-def _within(time: float, places: Places, tolerance: float) -> bool:
-    return not places.times or any(_distance(time, span) <= tolerance for span in places.times)
+def _parts(conversation: Conversation) -> Iterator[object]:
+    return (part for turn in conversation.turns for part in turn.parts)
+
+
+def _known(right: frozenset[int]) -> Callable[[int], bool | None]:
+    """Return a function that tells whether a number is right; None if no right ones are known."""
+    return lambda number: number in right if right else None
+
+
+def _within(time: float, places: Places, tolerance: float) -> bool | None:
+    if not places.times:
+        return None
+    return any(_distance(time, span) <= tolerance for span in places.times)
 
 
 def _frames(video: Video, places: Places, tolerance: float) -> Iterator[int]:
@@ -157,8 +201,12 @@ _RANGE = re.compile(r"(\w+)\s*(?:-|\u2013|\bto\b|\bthrough\b)\s*(\w+)")
 
 
 def _naming(one: str, several: str) -> re.Pattern[str]:
-    """Return the pattern of "page 3", "pages 2-4 and 7" and "the second and third page"."""
+    """Return the pattern of "page 3", "pages 2-4 and 7" and "the second and third page".
+
+    "Two images per page 3 cm wide" names none.
+    """
     return re.compile(
+        r"(?<!\bper )(?<!\bevery )(?<!\beach )"
         rf"\b(?:(?:{several})[\s:#]*(?P<list>{_NUMBER}(?:{_AND}{_NUMBER})*)"
         rf"|(?:{one})(?:\s+(?:no\.?|number))?[\s:#]*(?P<one>{_NUMBER}))"
         rf"|\b(?P<ordinal>{_ORDINAL}(?:{_AND}(?:the\s+)?{_ORDINAL})*)\s+(?:{one}|{several})\b",
@@ -167,6 +215,7 @@ def _naming(one: str, several: str) -> re.Pattern[str]:
 
 
 _PAGES = _naming(r"page|p\.", r"pages|pp\.")
+_IMAGES = _naming("image", "images")
 _FRAMES = _naming("frame", "frames")
 # A time of day is not a time of a video.
 _CLOCK = re.compile(
@@ -188,13 +237,15 @@ _BETWEEN = re.compile(
 
 
 def places_in(text: str) -> NamedPlaces:
-    """Find the pages, frames and times that a text names.
+    """Find the pages, images, frames and times that a text names.
 
     Pages are named as in "page 3", "p. 3", "pages 2-4 and 7", "page three" and "the third page",
-    frames likewise. Times are named as in "0:12.5", "1:02:03", "at 12.5 s" and "from 3 to 5 s".
+    images and frames likewise. Times are named as in "0:12.5", "1:02:03", "at 12.5 s" and "from 3
+    to 5 s".
     """
     return NamedPlaces(
         frozenset(_numbers(_PAGES, text)),
+        frozenset(_numbers(_IMAGES, text)),
         frozenset(_numbers(_FRAMES, text)),
         frozenset(_times(text)),
     )

@@ -32,7 +32,7 @@ from dreamr_testbed.suites.items import (
     load_vqa_hard,
     reads_as_reference,
 )
-from dreamr_testbed.suites.media import conversation_of, places_of, times
+from dreamr_testbed.suites.media import conversation_of, places_of, step_places, times
 from dreamr_testbed.suites.problem import Problem, ReferenceStep, Scene, is_correct
 
 __all__ = [
@@ -69,5 +69,6 @@ __all__ = [
     "make_problem",
     "places_of",
     "reads_as_reference",
+    "step_places",
     "times",
 ]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from dreamr.evaluation.tasks import MARKER, Item, Items, Split, extract_answer
 from dreamr_testbed.suites.draw import LEVELS, make_problem
-from dreamr_testbed.suites.media import conversation_of, places_of
+from dreamr_testbed.suites.media import conversation_of, places_of, step_places
 from dreamr_testbed.suites.problem import Problem, is_correct
 
 FIRST = 50_000  # the test problems before this index are used to evaluate checkpoints in training
@@ -91,6 +91,7 @@ def item_of(problem: Problem, check: ProblemCheck = reads_as_reference) -> Item:
         right=partial(_is_right, problem),
         check=partial(check, problem),
         places=places_of(problem),
+        step_places=partial(step_places, problem),
     )
 
 

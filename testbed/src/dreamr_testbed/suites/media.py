@@ -12,7 +12,7 @@ from dreamr.conversation import (
     read_image,
 )
 from dreamr.evaluation.tasks import Places, places_in
-from dreamr_testbed.suites.problem import Problem
+from dreamr_testbed.suites.problem import Problem, ReferenceStep
 
 # Frames a second of a video file; each view is shown for one second. With nine, no evenly spaced
 # time lies halfway between two frames, for up to 16 views.
@@ -51,12 +51,30 @@ def times(views: int) -> tuple[float, ...]:
 
 
 def places_of(problem: Problem) -> Places:
-    """Return the pages or times that the reference reasoning of a problem names."""
-    named = [places_in(step.terse) for step in problem.steps]
+    """Return the pages, images or times that the reference reasoning of a problem names."""
+    return _named(problem, *problem.steps)
+
+
+def step_places(problem: Problem, position: int, text: str) -> Places | None:
+    """Return the places that the reference step at a position names, or None if it names none.
+
+    Args:
+        problem: The problem.
+        position: Position of the step, from 0.
+        text: Text of the step, which is not needed: the reference has all steps in order.
+    """
+    if position >= len(problem.steps):
+        return None
+    found = _named(problem, problem.steps[position])
+    return None if found == Places() else found
+
+
+def _named(problem: Problem, *steps: ReferenceStep) -> Places:
+    named = [places_in(text) for step in steps for text in step.renderings]
     if problem.scene.medium == "pages":
         return Places(pages=frozenset().union(*(one.pages for one in named)))
     if problem.scene.medium == "frames":
         at = times(len(problem.images))
         frames = sorted(frozenset().union(*(one.frames for one in named)))
         return Places(times=tuple((at[frame - 1], at[frame - 1]) for frame in frames))
-    return Places()
+    return Places(images=frozenset().union(*(one.images for one in named)))

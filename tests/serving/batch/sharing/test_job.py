@@ -92,7 +92,7 @@ async def test_a_silent_process_loses_its_requests_and_a_living_one_keeps_them(
 async def test_a_request_whose_processes_die_is_an_error_after_three_takeovers(
     server: RedisServer, tmp_path: Path
 ) -> None:
-    async with jobs(server, tmp_path, count=5, requests=1, takeover=1.0) as (*dead, last):
+    async with jobs(server, tmp_path, count=5, requests=1, takeover=0.2) as (*dead, last):
         for process in dead:
             await take(process)
         assert [request async for request in last.requests()] == []

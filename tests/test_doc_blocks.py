@@ -45,7 +45,7 @@ SKIPPED = {
     "installs packages": 4,
     "long benchmark": 2,
     "long sweep": 1,
-    "long training": 3,
+    "long training": 4,
     "long-running server": 14,
     "needs a GPU": 12,
     "needs a Ray cluster": 1,

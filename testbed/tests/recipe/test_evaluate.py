@@ -8,9 +8,9 @@ from dreamr_testbed import PAIR
 from dreamr_testbed.recipe.evaluate import JUDGES, Answer, Evaluator, Outcome, figures
 
 
-def outcome(right, judged, kind="race", tokens=10):
+def outcome(right, judged, kind="race", tokens=10, level=1):
     answer = Answer(right, tokens)
-    return Outcome("story", kind, answer, answer, {"judge": tuple(judged)})
+    return Outcome("story", kind, level, answer, answer, {"judge": tuple(judged)})
 
 
 def test_judging_counts_steps_and_not_problems():
@@ -27,17 +27,22 @@ def test_judging_counts_steps_and_not_problems():
     assert judge["auroc"] == pytest.approx(7 / 8)  # one of eight pairs is in the wrong order
 
 
-def test_accuracy_is_reported_by_kind_and_with_an_interval():
-    rows = [outcome(True, [], "race"), outcome(False, [], "race"), outcome(True, [], "cups", 40)]
+def test_accuracy_is_reported_by_kind_and_level_with_an_interval():
+    rows = [
+        outcome(True, [], "race"),
+        outcome(False, [], "race", level=3),
+        outcome(True, [], "cups", 40),
+    ]
     draft = figures(rows)["draft"]
     assert draft["accuracy"] == pytest.approx(2 / 3)
     assert draft["kinds"] == {"cups": 1.0, "race": 0.5}
+    assert draft["levels"] == {"1": 1.0, "3": 0.0}
     assert draft["tokens"] == pytest.approx(20)
     assert draft["low"] < 2 / 3 < draft["high"]
 
 
 def test_without_a_target_only_the_draft_is_reported():
-    rows = [Outcome("story", "race", Answer(True, 5), None, {})]
+    rows = [Outcome("story", "race", 1, Answer(True, 5), None, {})]
     assert figures(rows).keys() == {"draft"}
 
 

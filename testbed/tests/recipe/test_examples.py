@@ -16,8 +16,9 @@ from dreamr_testbed.recipe.corrupt import DIGITS, FAMILIES, wrong_step
 from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
 from dreamr_testbed.recipe.examples import IGNORE
 from dreamr_testbed.recipe.loop import hidden_states
-from dreamr_testbed.recipe.models import IMAGE_TOKENS, Size, build_model, grow
+from dreamr_testbed.recipe.models import Size, build_model, grow
 from dreamr_testbed.recipe.plan import read_recipes
+from dreamr_testbed.recipe.prompts import prompt_of
 from dreamr_testbed.recipe.tokens import (
     ASSISTANT,
     DELIMITER,
@@ -27,7 +28,7 @@ from dreamr_testbed.recipe.tokens import (
     POSITIVE,
     USER,
 )
-from dreamr_testbed.suites import SUITES, ReferenceStep, make_problem
+from dreamr_testbed.suites import EXTRA_SUITES, SUITES, ReferenceStep, make_problem
 
 from dreamr.evaluation.tasks import MARKER
 
@@ -108,18 +109,13 @@ def test_tokenizing_step_by_step_equals_tokenizing_the_whole(maker, suite):
     assert maker.tokenizer.decode(whole) == "".join(steps)
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", sorted({*SUITES, *EXTRA_SUITES}))
 def test_wrong_steps_are_never_a_right_rendering(suite):
     for index in range(60):
         problem = make_problem(suite, "train", index)
         for at, step in enumerate(problem.steps):
             wrong = wrong_step(problem, at, "terse", Random(index))
             assert wrong is None or wrong not in step.renderings
-
-
-def test_a_prompt_has_a_place_for_each_image_token(maker, model):
-    prompt = maker.prompt("How many?")
-    assert prompt.count(model.config.image_token_id) == IMAGE_TOKENS
 
 
 def test_a_grown_model_computes_the_same(maker, model):
@@ -147,6 +143,30 @@ def test_drills_beside_images_do_not_change_them(maker, model):
         alone, _ = hidden_states(model, collate([solution], 0))
         both, _ = hidden_states(model, collate([drill, solution], 0))
     torch.testing.assert_close(both[1, : len(solution)], alone[0])
+
+
+def test_images_of_other_examples_do_not_change_an_example(maker, model):
+    clip, pages, board = (
+        maker.solution(make_problem(suite, "train", 1, 1), TARGET.data_mix, Random(0))
+        for suite in ("clip", "pages", "vqa")
+    )
+    drill = maker.drill(draw_drill(Random(3)))
+    with torch.no_grad():
+        together, _ = hidden_states(model, collate([clip, drill, pages, board], 0))
+        for row, example in ((0, clip), (2, pages), (3, board)):
+            alone, _ = hidden_states(model, collate([example], 0))
+            torch.testing.assert_close(together[row, : len(example)], alone[0])
+
+
+def test_each_image_takes_its_own_place(maker, model):
+    problem = make_problem("pages", "train", 1, 1)
+    swapped = replace(problem, images=problem.images[::-1])
+    batch, other = (
+        collate([maker.solution(one, TERSE, Random(0))], 0) for one in (problem, swapped)
+    )
+    assert torch.equal(batch["ids"], other["ids"])
+    with torch.no_grad():
+        assert not torch.allclose(hidden_states(model, batch)[0], hidden_states(model, other)[0])
 
 
 def test_the_style_of_a_step_does_not_reveal_the_verdict(maker):
@@ -214,7 +234,7 @@ def test_a_target_learns_to_continue_a_wordy_step_but_not_to_begin_one(maker):
     wordy = [maker.ids(step.wordy + DELIMITER) for step in problem.steps[:-1]]
     mix = replace(TARGET.data_mix, branches=0)
     example = maker.mistaken(problem, ["wordy"] * len(wordy), "Wrong.", mix, Random(0))
-    at = len(maker.prompt(problem.question))
+    at = len(maker.prompt(prompt_of(problem)))
     for ids in wordy:
         assert example.labels[at - 1] == IGNORE
         assert example.labels[at : at + len(ids) - 1] == ids[1:]
@@ -227,7 +247,9 @@ def test_a_mistake_is_judged_beside_the_right_step_in_the_same_style(maker):
     right = maker.ids(problem.steps[1].wordy + DELIMITER)
     wrong = problem.steps[1].wordy + " Not so."
     example = maker.mistaken(problem, ["terse"], wrong, TARGET.data_mix, Random(0))
-    start = len(maker.prompt(problem.question)) + len(maker.ids(problem.steps[0].terse + DELIMITER))
+    start = len(maker.prompt(prompt_of(problem))) + len(
+        maker.ids(problem.steps[0].terse + DELIMITER)
+    )
     assert example.ids[start : start + len(right)] == right
 
 

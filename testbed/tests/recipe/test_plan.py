@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from dreamr_testbed.recipe.plan import RECIPE, BadRecipe, read_recipes
+from dreamr_testbed.suites import LEVELS
 
 TEXT = RECIPE.read_text()
 
@@ -17,14 +18,24 @@ def test_both_models_of_the_pair_have_a_recipe():
 
 
 def test_a_further_stage_is_read_like_the_others():
-    (stage,) = read_recipes()["target"].further
-    assert (stage.name, stage.layers, stage.best) == ("compare-count", 12, 50)
+    first, second = read_recipes()["target"].further
+    assert (first.name, first.layers, first.best) == ("compare-count", 12, 50)
+    assert second.levels_of("docmath-hard") == (1,)
+    assert second.levels_of("clip") == LEVELS
+
+
+def test_a_further_stage_follows_those_before_it():
+    recipe = read_recipes()["target"]
+    first, second = recipe.further
+    assert recipe.with_further(first.name).stages == (*recipe.stages, first)
+    assert recipe.with_further(second.name).stages == (*recipe.stages, first, second)
 
 
 def test_missing_keys_get_defaults_and_lists_become_tuples():
     see, *_, same = read_recipes()["target"].stages
-    assert see.shares == (1 / 3, 1 / 3, 1 / 3)
-    assert same.shares == (0.4, 0.25, 0.35)
+    assert see.shares == dict.fromkeys(("docmath", "story", "vqa"), 1 / 3)
+    assert same.shares == {"docmath": 0.4, "story": 0.25, "vqa": 0.35}
+    assert same.levels_of("vqa") == LEVELS
     assert same.seldom == ("chart", "count")
     assert see.branches is None
 
@@ -42,10 +53,13 @@ def test_missing_keys_get_defaults_and_lists_become_tuples():
         ),
         ('kind = "see"', 'kind = "sing"', "target.stages, number 1: kind: 'sing' is not of type"),
         (
-            "shares = [0.5, 0.25, 0.25]",
-            "shares = [1, 2]",
-            "number 3: shares: .*of type tuple",
+            "story = 0.25",
+            'story = "most"',
+            "number 3: shares.story: 'most' is not of type float",
         ),
+        ("story = 0.25", "songs = 0.25", "number 3: unknown suite songs; known: docmath, story"),
+        ("docmath-hard = [1]", "docmath-hard = [4]", "target.further, .*unknown level 4; known: 1"),
+        ("docmath-hard = [1]", "docmath-hard = 1", "levels.docmath-hard: 1 is not of type tuple"),
         ("branches = 8", 'branches = "8"', "target.data_mix: branches: '8' is not of type int"),
         ("[target.size]", "[target.length]", "target: unknown length; known: size, data_mix"),
     ],

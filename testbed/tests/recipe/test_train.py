@@ -1,7 +1,6 @@
 """Interrupted trainings of the recipe resume, and saved models load in transformers."""
 
 import argparse
-import json
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,6 @@ from safetensors.torch import load_file
 
 pytest.importorskip("transformers")
 
-from dreamr_testbed import PAIR
 from dreamr_testbed.recipe import loop, train
 from dreamr_testbed.recipe.models import Size, load_model
 from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
@@ -22,8 +20,7 @@ COMPARE = Stage("compare", "compare", steps=1, batch=4, rate=0.0, layers=3, froz
 DEEPER = Stage(
     "judge", "reason", steps=3, batch=4, rate=3e-3, layers=4, frozen=1, decay=True, blend=0.5
 )
-RECIPES = read_recipes()
-RECIPE = Recipe(TINY, RECIPES["target"].data_mix, (SEE, REASON, COMPARE, DEEPER))
+RECIPE = Recipe(TINY, read_recipes()["target"].data_mix, (SEE, REASON, COMPARE, DEEPER))
 OPTIONS = argparse.Namespace(seed=0, device="cpu", compile=False, blind=False)
 
 
@@ -141,24 +138,6 @@ def test_a_checkpoint_of_another_model_is_one_line(tmp_path, tokenizer, capsys):
     assert "holds the weights of another model" in capsys.readouterr().err
 
 
-def test_the_hash_of_a_recipe_depends_on_every_part():
-    before = train.fingerprint(RECIPE)
-    slower = replace(RECIPE, stages=(SEE, replace(REASON, rate=1e-3), COMPARE, DEEPER))
-    changed = [
-        slower,
-        replace(RECIPE, size=replace(TINY, width=64)),
-        replace(RECIPE, data_mix=replace(RECIPE.data_mix, slips=1)),
-    ]
-    hashes = {before, *map(train.fingerprint, changed)}
-    assert len(hashes) == 4
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_embedded_pair_carries_the_hash_of_its_recipe(name):
-    config = json.loads((PAIR / name / "config.json").read_text())
-    assert config["dreamr_recipe"] == train.fingerprint(RECIPES[name])
-
-
 def further(out, tokenizer, **changes):
     """Return a training with one more stage, which keeps its best weights, from random weights."""
     stage = replace(REASON, name="more", steps=4, layers=4, best=2, **changes)
@@ -222,10 +201,3 @@ def test_an_interrupted_stage_ends_with_the_same_best_weights(tmp_path, tokenize
         torch.equal(weight, broken.model.state_dict()[name])
         for name, weight in whole.model.state_dict().items()
     )
-
-
-def test_a_further_stage_is_no_part_of_the_hash_until_a_model_has_had_it():
-    more = replace(RECIPE, further=(replace(REASON, name="more", best=2),))
-    assert train.fingerprint(more) == train.fingerprint(RECIPE)
-    assert train.fingerprint(more.with_further("more")) != train.fingerprint(RECIPE)
-    assert more.with_further(None) == more.with_further("see") == more

@@ -9,15 +9,20 @@ import numpy.typing as npt
 import torch
 
 from dreamr_testbed.recipe.examples import IGNORE, Example
+from dreamr_testbed.suites import SIDE
+
+Batch = dict[str, torch.Tensor]
 
 
 def normalized(images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
-    """Convert images of shape (H, W, 3) to a tensor (B, 3, H, W) in [-1, 1]."""
+    """Convert images of shape (SIDE, SIDE, 3) to a tensor (N, 3, SIDE, SIDE) in [-1, 1]."""
+    if not images:
+        return torch.zeros(0, 3, SIDE, SIDE)
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return (pixels.float() / 127.5 - 1.0).contiguous()
 
 
-def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
+def collate(examples: Sequence[Example], pad: int) -> Batch:
     """Pad examples to a batch.
 
     Args:
@@ -25,8 +30,8 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
         pad: Id of the padding token.
 
     Returns:
-        Tensors by name: 'pixels' (B, 3, H, W); 'mask' (B, 1, T, T), True where a token attends to
-        another; all others (B, T).
+        Tensors by name: 'pixels' (N, 3, H, W) of the N images of all examples, in order; 'mask'
+        (B, 1, T, T), True where a token attends to another; all others (B, T).
     """
     size = max(len(example) for example in examples)
 
@@ -36,7 +41,7 @@ def collate(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
 
     segments = stack("segments", -1, torch.long)
     return {
-        "pixels": normalized([example.image for example in examples]),
+        "pixels": normalized([image for example in examples for image in example.images]),
         "ids": stack("ids", pad, torch.long),
         "positions": stack("positions", 0, torch.long),
         "labels": stack("labels", IGNORE, torch.long),

@@ -20,7 +20,8 @@ FAMILIES: tuple[tuple[str, ...], ...] = (
     ("Top", "Middle", "Bottom"), ("top", "middle", "bottom"), ("stays under", "goes to"),
 )  # fmt: skip
 DIGITS = tuple("0123456789")
-_WORDS = {word: family for family in FAMILIES for word in family}
+_VERBS = ("stays", "goes")  # of frames; no family, since stories name a place after them
+_WORDS = {word: family for family in (*FAMILIES, _VERBS) for word in family}
 _FACT = re.compile(r"[0-9]+|stays under|goes to|[A-Za-z]+|[+-]")
 
 

@@ -35,7 +35,7 @@ from dreamr_testbed.recipe.generate import Solution, first_wrong, solve
 from dreamr_testbed.recipe.loop import predictions
 from dreamr_testbed.recipe.models import load_model
 from dreamr_testbed.recipe.tokens import SCORE_QUESTION
-from dreamr_testbed.suites import EXTRA_SUITES, SIDE, SUITES, Problem, is_correct, make_problem
+from dreamr_testbed.suites import EXTRA_SUITES, SUITES, Problem, is_correct, make_problem
 
 BATCH = 50
 # Thresholds; a score is the expected value over the ten digits, divided by 9.
@@ -59,6 +59,7 @@ class Outcome:
     Attributes:
         suite: Suite of the problem.
         kind: Kind of the scene.
+        level: Level of the problem.
         draft: Result of the draft.
         target: Result of the target, if it is evaluated.
         judged: For each judge the scores of the draft's steps up to the first wrong one; empty
@@ -67,6 +68,7 @@ class Outcome:
 
     suite: str
     kind: str
+    level: int
     draft: Answer
     target: Answer | None
     judged: Mapping[str, tuple[Judged, ...]]
@@ -91,8 +93,7 @@ class Evaluator:
         torch.set_num_threads(1)
         maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(self.draft))
         problems = [make_problem(suite, "test", first + i) for i in range(count)]
-        blank = torch.zeros(count, 3, SIDE, SIDE) if self.blind else None
-        drafted = solve(_model(self.draft), maker, problems, images=blank)
+        drafted = solve(_model(self.draft), maker, problems, blank=self.blind)
         written: Sequence[Solution | None] = [None] * count
         if self.target is not None:
             written = solve(_model(self.target), maker, problems)
@@ -100,6 +101,7 @@ class Evaluator:
             Outcome(
                 suite,
                 problem.kind,
+                problem.level,
                 _answer(problem, by_draft),
                 _answer(problem, by_target) if by_target else None,
                 self._judged(maker, problem, by_draft.steps),
@@ -221,8 +223,8 @@ def evaluate(
 def figures(outcomes: Iterable[Outcome]) -> dict[str, Any]:
     """Summarize the results on one suite: accuracy with 95 % intervals, and each judge's errors."""
     outcomes = list(outcomes)
-    row: dict[str, Any] = {"draft": _accuracy([(o.kind, o.draft) for o in outcomes])}
-    if targets := [(o.kind, o.target) for o in outcomes if o.target is not None]:
+    row: dict[str, Any] = {"draft": _accuracy([(o, o.draft) for o in outcomes])}
+    if targets := [(o, o.target) for o in outcomes if o.target is not None]:
         row["target"] = _accuracy(targets)
         for name, threshold in JUDGES.items():
             judged = [pair for o in outcomes for pair in o.judged.get(name, ())]
@@ -230,18 +232,21 @@ def figures(outcomes: Iterable[Outcome]) -> dict[str, Any]:
     return row
 
 
-def _accuracy(answers: Sequence[tuple[str, Answer]]) -> dict[str, Any]:
+def _accuracy(answers: Sequence[tuple[Outcome, Answer]]) -> dict[str, Any]:
     right = sum(answer.right for _, answer in answers)
     share = wilson(right, len(answers))
     kinds: dict[str, list[bool]] = {}
-    for kind, answer in answers:
-        kinds.setdefault(kind, []).append(answer.right)
+    levels: dict[str, list[bool]] = {}
+    for outcome, answer in answers:
+        kinds.setdefault(outcome.kind, []).append(answer.right)
+        levels.setdefault(str(outcome.level), []).append(answer.right)
     return {
         "accuracy": share.value,
         "low": share.low,
         "high": share.high,
         "tokens": sum(answer.tokens for _, answer in answers) / len(answers),
         "kinds": {kind: sum(ones) / len(ones) for kind, ones in sorted(kinds.items())},
+        "levels": {level: sum(ones) / len(ones) for level, ones in sorted(levels.items())},
     }
 
 

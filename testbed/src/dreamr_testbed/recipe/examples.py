@@ -31,6 +31,8 @@ from dreamr_testbed.recipe.corrupt import DIGITS, FAMILIES, wrong_answer
 from dreamr_testbed.recipe.data_mix import DataMix
 from dreamr_testbed.recipe.drills import Drill, JudgedDrill
 from dreamr_testbed.recipe.models import IMAGE_TOKENS
+from dreamr_testbed.recipe.places import Lookups
+from dreamr_testbed.recipe.prompts import Prompt, prompt_about, prompt_of
 from dreamr_testbed.recipe.tokens import (
     ASSISTANT,
     DELIMITER,
@@ -41,11 +43,10 @@ from dreamr_testbed.recipe.tokens import (
     POSITIVE,
     USER,
 )
-from dreamr_testbed.suites import SIDE, Problem, ReferenceStep
+from dreamr_testbed.suites import Problem, ReferenceStep
 from dreamr_testbed.suites.words import READ
 
 IGNORE = -100  # label of tokens that are not trained
-_BLACK = np.zeros((SIDE, SIDE, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Example:
     """A training sequence; all lists have one entry per token.
 
     Attributes:
-        image: The image, (SIDE, SIDE, 3).
+        images: The images, (SIDE, SIDE, 3) each, in the order of their tokens.
         ids: Token ids.
         positions: Positions for the rotary embedding.
         labels: Token to predict at each index, so already shifted; IGNORE for none.
@@ -77,7 +78,7 @@ class Example:
             wrong with it (0); IGNORE after that and outside steps.
     """
 
-    image: npt.NDArray[np.uint8]
+    images: tuple[npt.NDArray[np.uint8], ...]
     ids: list[int]
     positions: list[int]
     labels: list[int]
@@ -125,23 +126,29 @@ class ExampleMaker:
             self._cache[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._cache[text]
 
-    def prompt(self, question: str) -> list[int]:
-        """Return the token ids of an image and a question, up to the assistant's first token."""
-        images = self.ids(IMAGE) * IMAGE_TOKENS
-        return [*self.ids(USER), *images, *self.ids(question), *self.ids(ASSISTANT)]
-
-    def _plain_prompt(self, question: str) -> list[int]:
-        return [*self.ids(USER), *self.ids(question), *self.ids(ASSISTANT)]
+    def prompt(self, prompt: Prompt) -> list[int]:
+        """Return the token ids of a prompt, up to the assistant's first token."""
+        ids = list(self.ids(USER))
+        for lead in prompt.leads:
+            ids += self.ids(lead) + self.ids(IMAGE) * IMAGE_TOKENS
+        return [*ids, *self.ids(prompt.question), *self.ids(ASSISTANT)]
 
     def reading(self, problem: Problem) -> Example:
-        """Make an example that transcribes the image of a problem."""
-        return self._assemble(READ, [Piece(problem.scene.transcript)], problem)
+        """Make an example that transcribes the images of a problem."""
+        prompt = prompt_about(READ, problem.images, problem.scene.medium)
+        return self._assemble(prompt, [Piece(problem.scene.transcript)])
+
+    def lookups(self, lookups: Lookups) -> Example:
+        """Make an example that reads lines of several images by their places."""
+        texts = [Piece(text, 0 if trained else None) for text, trained in lookups.pieces]
+        prompt = prompt_about(lookups.question, lookups.images, lookups.medium)
+        return self._assemble(prompt, [*texts, Piece("")])
 
     def drill(self, drill: Drill) -> Example:
         """Make an example from a drill, without image tokens."""
         question, pieces = drill
         texts = [Piece(text, 0 if trained else None) for text, trained in pieces]
-        return self._assemble(question, [*texts, Piece("")])
+        return self._assemble(Prompt(question), [*texts, Piece("")])
 
     def judged_drill(self, drill: JudgedDrill, mix: DataMix) -> Example:
         """Make an example from a judging drill, with verdicts on each step and its wrong variant.
@@ -156,7 +163,10 @@ class ExampleMaker:
             verdict(at, text) for at, (_, wrong) in enumerate(steps) for text in (wrong, None)
         ]
         return self._assemble(
-            question, [*texts, Piece("")], branches=branches, verdict_weight=mix.verdict_weight
+            Prompt(question),
+            [*texts, Piece("")],
+            branches=branches,
+            verdict_weight=mix.verdict_weight,
         )
 
     def judged(
@@ -172,9 +182,7 @@ class ExampleMaker:
         texts = [Piece(step + DELIMITER, None) for step in steps]
         asked = questions or [JUDGE_QUESTION] * len(steps)
         branches = [Branch(at, None, question) for at, question in enumerate(asked)]
-        return self._assemble(
-            problem.question, [*texts, Piece("", None)], problem, branches=branches
-        )
+        return self._assemble(prompt_of(problem), [*texts, Piece("", None)], branches=branches)
 
     def mistaken(
         self, problem: Problem, styles: Sequence[str], wrong: str, mix: DataMix, rng: Random
@@ -237,9 +245,8 @@ class ExampleMaker:
             for step, style in zip(problem.steps, styles, strict=True)
         ]
         example = self._assemble(
-            problem.question,
+            prompt_of(problem),
             [*texts, Piece(problem.final)],
-            problem,
             branches=branches,
             verdict_weight=mix.verdict_weight,
         )
@@ -268,9 +275,8 @@ class ExampleMaker:
 
     def _assemble(
         self,
-        question: str,
+        prompt: Prompt,
         pieces: Sequence[Piece],
-        problem: Problem | None = None,
         *,
         branches: Sequence[Branch] = (),
         verdict_weight: float = 1.0,
@@ -278,24 +284,21 @@ class ExampleMaker:
         """Assemble an example from a main path and its branches.
 
         Args:
-            question: Text of the user.
+            prompt: Images and text of the user.
             pieces: Texts of the assistant; the last is the final answer, without a delimiter.
-            problem: Problem whose image is shown; None for no image tokens.
             branches: Branches of the pieces.
             verdict_weight: Weight of the answer of a branch, relative to a token of reasoning.
         """
-        example, starts = self._main_path(question, pieces, problem)
+        example, starts = self._main_path(prompt, pieces)
         if branches:
             example.marks[starts[0] : starts[-1]] = [1] * (starts[-1] - starts[0])
         for number, branch in enumerate(branches, 1):
             self._add_branch(example, branch, number, starts, verdict_weight)
         return example
 
-    def _main_path(
-        self, question: str, pieces: Sequence[Piece], problem: Problem | None
-    ) -> tuple[Example, list[int]]:
+    def _main_path(self, prompt: Prompt, pieces: Sequence[Piece]) -> tuple[Example, list[int]]:
         """Return an example without branches, and the start of each piece and end of the last."""
-        ids = self.prompt(question) if problem else self._plain_prompt(question)
+        ids = self.prompt(prompt)
         starts, learn = [len(ids)], [False] * len(ids)
         for piece in pieces:
             tokens = self.ids(piece.text)
@@ -305,8 +308,7 @@ class ExampleMaker:
             starts.append(len(ids))
         ids += self._end
         learn.append(pieces[-1].trained_from is not None)
-        image = np.asarray(problem.image) if problem else _BLACK
-        return _example(image, ids, learn), starts
+        return _example(prompt.images, ids, learn), starts
 
     def _add_branch(
         self,
@@ -333,14 +335,16 @@ class ExampleMaker:
         example.marks.extend([*marks, *[IGNORE] * (len(tail) - len(marks))])
 
 
-def _example(image: npt.NDArray[np.uint8], ids: list[int], learn: list[bool]) -> Example:
+def _example(
+    images: tuple[npt.NDArray[np.uint8], ...], ids: list[int], learn: list[bool]
+) -> Example:
     """Return an example without branches; `learn` tells which tokens are trained."""
     pairs = zip(ids[1:], learn[1:], strict=True)
     labels = [*(token if trained else IGNORE for token, trained in pairs), IGNORE]
     size = len(ids)
     zeros = [0] * size
     return Example(
-        image, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros),
+        images, list(ids), list(range(size)), labels, [1.0] * size, list(zeros), list(zeros),
         [IGNORE] * size,
     )  # fmt: skip
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.evaluation.tasks import MARKER
 from dreamr_testbed.recipe.collate import normalized
 from dreamr_testbed.recipe.examples import ExampleMaker
+from dreamr_testbed.recipe.models import CONTEXT
+from dreamr_testbed.recipe.prompts import prompt_of
 from dreamr_testbed.recipe.tokens import DELIMITER
 from dreamr_testbed.suites import Problem
 
-LONGEST = 420  # maximum tokens of a solution, more than in the longest reference
+LONGEST = 640  # maximum tokens of a solution, more than in the longest terse reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def solve(
     problems: Sequence[Problem],
     *,
     temperature: float = 0.0,
-    images: torch.Tensor | None = None,
+    blank: bool = False,
 ) -> list[Solution]:
     """Let a model solve problems.
 
@@ -47,21 +48,23 @@ def solve(
         maker: Maker of the prompts.
         problems: Problems to solve, in one batch.
         temperature: Sampling temperature; 0 for greedy decoding.
-        images: Images to show instead of the problems' own, (B, 3, H, W) in [-1, 1].
+        blank: Whether to show gray images instead of the problems' own.
     """
     tokenizer = maker.tokenizer
-    prompts = [maker.prompt(problem.question) for problem in problems]
+    shown = [prompt_of(problem) for problem in problems]
+    prompts = [maker.prompt(prompt) for prompt in shown]
     size = max(map(len, prompts))
     pad = int(tokenizer.pad_token_id)
     device = next(model.parameters()).device
-    if images is None:
-        images = normalized([np.asarray(problem.image) for problem in problems])
+    images = normalized([image for prompt in shown for image in prompt.images])
+    if blank:
+        images.zero_()
     ids = torch.tensor([[pad] * (size - len(p)) + p for p in prompts], device=device)
     written = model.generate(
         input_ids=ids,
         attention_mask=(ids != pad).long(),
         pixel_values=images.to(device),
-        max_new_tokens=LONGEST,
+        max_new_tokens=min(LONGEST, CONTEXT - size),
         do_sample=temperature > 0,
         **({"temperature": temperature} if temperature > 0 else {}),
     )[:, size:]

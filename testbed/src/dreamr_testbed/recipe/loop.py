@@ -1,9 +1,9 @@
-"""Losses, batches and optimizers for training the tower and the decoder."""
+"""Losses and optimizers for training the tower and the decoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -14,19 +14,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
-from dreamr.evaluation.tasks import Split
-from dreamr_testbed.recipe.collate import collate, normalized
+from dreamr_testbed.recipe.collate import Batch, collate, normalized
 from dreamr_testbed.recipe.data_mix import DataMix
-from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
-from dreamr_testbed.recipe.examples import IGNORE, Example, ExampleMaker
-from dreamr_testbed.recipe.mistakes import Mistake
+from dreamr_testbed.recipe.examples import IGNORE, ExampleMaker
 from dreamr_testbed.recipe.muon import Muon
 from dreamr_testbed.recipe.plan import Stage
+from dreamr_testbed.recipe.source import draw_problem
 from dreamr_testbed.recipe.team import ALONE, Team
-from dreamr_testbed.suites import GRID, SUITES, Problem, make_problem
-
-Batch = dict[str, torch.Tensor]
-POOL = 16  # batches that are drawn together and bucketed by length
+from dreamr_testbed.suites import GRID, LEVELS, Problem, make_problem
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -60,8 +55,8 @@ def hidden_states(
     decoder = model.model.language_model
     embedded = decoder.embed_tokens(batch["ids"])
     is_image = batch["ids"] == model.config.image_token_id
-    if (looking := is_image.any(1)).any():
-        features = see(model, batch["pixels"][looking])
+    if len(batch["pixels"]):  # the images of all rows, in the order of their tokens
+        features = see(model, batch["pixels"])
         embedded = embedded.masked_scatter(is_image[..., None], features.to(embedded.dtype))
     kind = embedded.device.type  # the mask is added to attention scores of this dtype
     dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else embedded.dtype
@@ -149,83 +144,6 @@ def reasoning_loss(
         doubted, parts["error_head"] = error_head.loss(below, batch["marks"])
         loss = loss + doubted
     return loss, parts
-
-
-@dataclass(frozen=True, slots=True)
-class SampleSource:
-    """Source of the examples of a stage: maker, data mix and pool of mistakes."""
-
-    maker: ExampleMaker
-    data_mix: DataMix
-    mistakes: Sequence[Mistake] = ()
-
-
-def batches(
-    source: SampleSource, stage: Stage, seed: int, start: int, pad: int, team: Team = ALONE
-) -> Iterator[Batch]:
-    """Yield batches without end, the same ones after every restart.
-
-    Args:
-        source: Source of the examples.
-        stage: The stage.
-        seed: Seed of the training.
-        start: Index of the first batch.
-        pad: Id of the padding token.
-        team: Processes that share each batch; each gets its part.
-    """
-    pool = start // POOL
-    skip = start % POOL
-    while True:
-        rng = Random(f"{stage.name}/{seed}/{pool}")
-        progress = min(1.0, pool * POOL / stage.steps)
-        examples = [_draw(source, stage, rng, progress) for _ in range(POOL * stage.batch)]
-        examples.sort(key=len)
-        groups = [examples[i : i + stage.batch] for i in range(0, len(examples), stage.batch)]
-        rng.shuffle(groups)
-        for group in groups[skip:]:
-            yield collate(team.part(group), pad)
-        pool, skip = pool + 1, 0
-
-
-def _draw(source: SampleSource, stage: Stage, rng: Random, progress: float) -> Example:
-    maker, mix = source.maker, source.data_mix
-    if stage.kind == "drill":
-        return _draw_drill(source, rng)
-    if source.mistakes and rng.random() < stage.errors:
-        mistake = rng.choice(source.mistakes)
-        return maker.mistaken(mistake.problem, mistake.styles, mistake.text, mix, rng)
-    if rng.random() < stage.drills * max(0.0, 1.0 - 2.0 * progress):
-        return _draw_drill(source, rng)
-    easy = stage.easy + (1 / 3 - stage.easy) * progress
-    problem = draw_problem(rng, easy, stage.shares)
-    while problem.kind in stage.seldom and rng.random() < 0.8:
-        problem = draw_problem(rng, easy, stage.shares)
-    if rng.random() < stage.reading:
-        return maker.reading(problem)
-    return maker.solution(problem, mix, rng)
-
-
-def _draw_drill(source: SampleSource, rng: Random) -> Example:
-    """Draw a drill; for models that judge, half of them are judging drills."""
-    if source.data_mix.branches and rng.random() < 0.5:
-        return source.maker.judged_drill(draw_judged_drill(rng), source.data_mix)
-    return source.maker.drill(draw_drill(rng))
-
-
-def draw_problem(
-    rng: Random, easy: float, shares: Sequence[float] = (1, 1, 1), split: Split = "train"
-) -> Problem:
-    """Draw a problem.
-
-    Args:
-        rng: Source of randomness.
-        easy: Probability of level 1.
-        shares: Relative frequency of each suite, in the order of `SUITES`.
-        split: 'train' or 'test'.
-    """
-    level = 1 if rng.random() < easy else rng.choice((2, 3))
-    suite = rng.choices(tuple(SUITES), shares)[0]
-    return make_problem(suite, split, rng.getrandbits(40), level)
 
 
 class PatchHead(nn.Module):
@@ -350,12 +268,18 @@ def rate_at(stage: Stage, step: int) -> float:
     return stage.rate * min(1.0, (step + 1) / warm) * fall
 
 
+def _test_problem(suite: str, index: int, levels: Sequence[int]) -> Problem:
+    level = None if tuple(levels) == LEVELS else levels[index % len(levels)]
+    return make_problem(suite, "test", index, level)
+
+
 def solved(
     model: LlavaForConditionalGeneration,
     maker: ExampleMaker,
     mix: DataMix,
     pad: int,
-    count: int = 96,
+    levels: Mapping[str, Sequence[int]],
+    count: int,
 ) -> dict[str, float]:
     """Estimate the accuracy of a model on test problems without decoding.
 
@@ -368,6 +292,7 @@ def solved(
         maker: Maker of the examples.
         mix: Data mix of the model.
         pad: Id of the padding token.
+        levels: Levels of the problems of each suite.
         count: Number of problems per suite.
 
     Returns:
@@ -377,11 +302,11 @@ def solved(
     mix = replace(mix, ends=round(ends), between=round(between), slips=0)
     scores: dict[str, float] = {}
     device = next(model.parameters()).device
-    for suite in SUITES:
+    for suite, known in levels.items():
         right = judged = verdicts = 0
         for first in range(0, count, 32):
             rng = Random(f"solved/{suite}/{first}")
-            problems = [make_problem(suite, "test", 10_000 + first + i) for i in range(32)]
+            problems = [_test_problem(suite, 10_000 + first + i, known) for i in range(32)]
             examples = [maker.solution(problem, mix, rng) for problem in problems]
             batch = {k: v.to(device) for k, v in collate(examples, pad).items()}
             with torch.no_grad(), precision(device):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +23,9 @@ from dreamr.training import BadTraining
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import first_wrong, solve
 from dreamr_testbed.recipe.models import load_model
-from dreamr_testbed.suites import LEVELS, SUITES, Problem, make_problem
+from dreamr_testbed.suites import EXTRA_SUITES, LEVELS, SUITES, Problem, make_problem
+
+KNOWN = (*SUITES, *EXTRA_SUITES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def collect(
     start: int,
     count: int,
     temperature: float,
+    suites: Sequence[str] = tuple(SUITES),
     batch: int = 96,
 ) -> Iterator[Mistake]:
     """Yield the first mistake of each wrong solution.
@@ -66,9 +69,10 @@ def collect(
         start: Index of the first problem.
         count: Number of solutions per suite and level.
         temperature: Sampling temperature; 0 for greedy decoding.
+        suites: Suites of the problems.
         batch: Solutions that are decoded together.
     """
-    for suite in SUITES:
+    for suite in suites:
         for level in LEVELS:
             for first in range(start, start + count, batch):
                 indices = range(first, min(first + batch, start + count))
@@ -107,7 +111,7 @@ def _mistake(path: Path, number: int, line: str) -> Mistake:
     try:
         row = json.loads(line)
         found = Mistake(**{**row, "styles": tuple(row["styles"])})
-        correct = found.suite in SUITES and found.level in LEVELS
+        correct = found.suite in KNOWN and found.level in LEVELS
         if not (correct and isinstance(found.index, int) and isinstance(found.text, str)):
             raise ValueError("a field has another value than those that are written")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -127,6 +131,8 @@ def main() -> None:
     start = "Index of the first problem. Default: %(default)s."
     add("--start", type=int, default=10_000_000, help=start)
     temperature = "Sampling temperature; 0 is greedy. Default: %(default)s."
+    suite = f"Suite, one of {', '.join(KNOWN)}. Repeatable. Default: {', '.join(SUITES)}."
+    add("--suite", action="append", choices=KNOWN, metavar="SUITE", help=suite)
     add("--temperature", type=float, default=0.0, help=temperature)
     add("--out", type=Path, required=True, help="JSON Lines file to append to.")
     options = parser.parse_args()
@@ -134,7 +140,8 @@ def main() -> None:
     torch.manual_seed(options.start)
     draft = load_model(options.draft).eval()
     maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(options.draft))
-    found = collect(draft, maker, options.start, options.count, options.temperature)
+    suites = options.suite or tuple(SUITES)
+    found = collect(draft, maker, options.start, options.count, options.temperature, suites)
     written = write(options.out, found)
     print(f"{written} mistakes in {options.out}", file=sys.stderr)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from dreamr_testbed.recipe.data_mix import DataMix
 from dreamr_testbed.recipe.models import Size
+from dreamr_testbed.suites import EXTRA_SUITES, LEVELS, SUITES
 
 RECIPE = Path(__file__).parent / "recipe.toml"
 
@@ -37,7 +38,8 @@ class Stage:
         reading: Share of examples that only transcribe the image.
         easy: Share of examples at level 1, changing linearly to a third over the stage.
         decay: Whether the learning rate decays linearly to 0.
-        shares: Shares of the suites docmath, story and vqa.
+        shares: Relative frequency of each suite.
+        levels: Levels of the problems of a suite; of suites that are not listed, all.
         seldom: Kinds of scenes that are already learned; four of five of their problems are
             replaced by new ones.
         drills: Share of examples that are drills, decaying to 0 over the first half.
@@ -51,6 +53,8 @@ class Stage:
         best: Number of steps between two measurements of the loss on examples that are not
             trained. The stage ends with the weights of the lowest loss, and stops if it diverges;
             0 for neither.
+        lookups: Share of examples that read lines of several images by their places, decaying to 0
+            over the first half.
     """
 
     name: str
@@ -62,7 +66,8 @@ class Stage:
     reading: float = 0.0
     easy: float = 1 / 3
     decay: bool = False
-    shares: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
+    shares: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SUITES, 1 / 3))
+    levels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     seldom: tuple[str, ...] = ()
     drills: float = 0.0
     errors: float = 0.0
@@ -72,6 +77,28 @@ class Stage:
     others: int = 0
     blend: float = 1.0
     best: int = 0
+    lookups: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check names of suites and levels.
+
+        Raises:
+            ValueError: If one is unknown.
+        """
+        known = (*SUITES, *EXTRA_SUITES)
+        if unknown := [name for name in (*self.shares, *self.levels) if name not in known]:
+            raise ValueError(f"unknown suite {unknown[0]}; known: {', '.join(known)}")
+        if wrong := [n for levels in self.levels.values() for n in levels if n not in LEVELS]:
+            raise ValueError(f"unknown level {wrong[0]}; known: {', '.join(map(str, LEVELS))}")
+
+    @property
+    def single_images(self) -> bool:
+        """Whether all problems are of the suites with one image."""
+        return self.shares.keys() <= SUITES.keys()
+
+    def levels_of(self, suite: str) -> tuple[int, ...]:
+        """Return the levels of the problems of a suite."""
+        return self.levels.get(suite, LEVELS)
 
     def data_mix(self, usual: DataMix) -> DataMix:
         """Return the data mix of this stage, given that of the model."""
@@ -87,7 +114,7 @@ class Recipe:
         size: Size of the model after the last stage; earlier stages may have fewer layers.
         data_mix: Composition of the examples.
         stages: Stages in order.
-        further: Stages that a finished model can be trained with, each by itself; no bundled model
+        further: Stages that a finished model can be trained with, in this order; no bundled model
             has had them.
     """
 
@@ -97,8 +124,10 @@ class Recipe:
     further: tuple[Stage, ...] = ()
 
     def with_further(self, name: str | None) -> Recipe:
-        """Return the recipe with the further stage of a name at its end, if there is one."""
-        return replace(self, stages=self.stages + tuple(s for s in self.further if s.name == name))
+        """Return the recipe with all further stages up to that of a name at its end, if any."""
+        names = [stage.name for stage in self.further]
+        count = names.index(name) + 1 if name in names else 0
+        return replace(self, stages=self.stages + self.further[:count])
 
 
 def read_recipes(path: Path = RECIPE) -> dict[str, Recipe]:
@@ -130,13 +159,15 @@ def _stages(tables: Sequence[Mapping[str, Any]], place: str) -> tuple[Stage, ...
 def _read(kind: type[Table], table: Mapping[str, Any], place: str) -> Table:
     _check_keys(table, kind, place)
     hints = get_type_hints(kind)
-    return kind(
-        **{key: _value(value, hints[key], f"{place}: {key}") for key, value in table.items()}
-    )
+    values = {key: _value(value, hints[key], f"{place}: {key}") for key, value in table.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise BadRecipe(f"{place}: {error}") from None
 
 
 def _check_keys(table: Mapping[str, Any], kind: Any, place: str) -> None:
-    known = {field.name: field.default is MISSING for field in fields(kind)}
+    known = {one.name: one.default is one.default_factory is MISSING for one in fields(kind)}
     if unknown := table.keys() - known:
         raise BadRecipe(f"{place}: unknown {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     if missing := [name for name, needed in known.items() if needed and name not in table]:
@@ -151,6 +182,10 @@ def _value(value: Any, hint: Any, place: str) -> Any:
     elif get_origin(hint) is tuple:
         fits = isinstance(value, list) and (Ellipsis in kinds or len(value) == len(kinds))
         value = tuple(_value(each, kinds[0], place) for each in value) if fits else value
+    elif get_origin(hint) is Mapping:
+        fits = isinstance(value, dict)
+        if fits:
+            value = {key: _value(v, kinds[1], f"{place}.{key}") for key, v in value.items()}
     elif hint is float:
         fits = type(value) in (int, float)
         value = float(value) if fits else value

@@ -13,10 +13,13 @@ from transformers import LlavaForConditionalGeneration
 
 from dreamr_testbed.recipe import loop
 from dreamr_testbed.recipe.checkpoint import write_checkpoint
+from dreamr_testbed.recipe.collate import Batch
 from dreamr_testbed.recipe.plan import Stage
+from dreamr_testbed.recipe.source import SampleSource, batches, batches_of
 
 BEST = "best.pt"
 HELD_OUT = 32  # batches on which the loss is measured
+OF_SUITE = 2  # batches of each suite in a stage with several images
 SEED = -1  # of these batches; trainings have seeds from 0
 DIVERGED = (
     4.0  # loss, relative to the best one, at which a stage has diverged; a high rate doubles it
@@ -34,18 +37,23 @@ class BestWeights:
     """
 
     def __init__(
-        self, folder: Path, stage: Stage, batches: Sequence[loop.Batch], *, writes: bool = True
+        self,
+        folder: Path,
+        stage: Stage,
+        batches: Mapping[str, Sequence[Batch]],
+        *,
+        writes: bool = True,
     ) -> None:
         """Read the file if an interrupted run of the stage left it.
 
         Args:
             folder: Folder of the training.
             stage: The stage; weights of another stage are replaced.
-            batches: Held-out batches, at least one.
+            batches: Held-out batches of each suite, at least one; or of all, under the name ''.
             writes: Whether this process writes the file.
         """
         self._path, self._stage, self._batches = folder / BEST, stage.name, batches
-        self._writes = writes
+        self._shares, self._writes = stage.shares, writes
         self.loss, self.step = math.inf, 0
         saved = self._read()
         if saved.get("stage") == stage.name:
@@ -53,11 +61,17 @@ class BestWeights:
 
     @classmethod
     def of(
-        cls, folder: Path, source: loop.SampleSource, stage: Stage, pad: int, *, writes: bool
+        cls, folder: Path, source: SampleSource, stage: Stage, pad: int, *, writes: bool
     ) -> BestWeights:
         """Draw the held-out batches of a stage, like those that it trains on."""
-        batches = islice(loop.batches(source, stage, SEED, 0, pad), HELD_OUT)
-        return cls(folder, stage, list(batches), writes=writes)
+        if stage.single_images:
+            drawn = {"": list(islice(batches(source, stage, SEED, 0, pad), HELD_OUT))}
+        else:
+            drawn = {
+                suite: batches_of(source, stage, suite, SEED, OF_SUITE, pad)
+                for suite in stage.shares
+            }
+        return cls(folder, stage, drawn, writes=writes)
 
     def _read(self) -> dict[str, Any]:
         if not self._path.exists():
@@ -65,15 +79,25 @@ class BestWeights:
         found: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
         return found
 
-    def measure(self, model: LlavaForConditionalGeneration, step: int) -> float:
-        """Return the loss of a model, and keep its weights if the loss is the lowest so far."""
-        loss = sum(held_out_loss(model, batch) for batch in self._batches) / len(self._batches)
+    def measure(self, model: LlavaForConditionalGeneration, step: int) -> dict[str, float]:
+        """Measure the loss of a model, and keep its weights if the loss is the lowest so far.
+
+        Returns:
+            The loss as 'held_out', a mean weighted by the shares of the suites, and that of each
+            suite as 'held_out_<suite>'.
+        """
+        losses = {
+            suite: sum(held_out_loss(model, batch) for batch in batches) / len(batches)
+            for suite, batches in self._batches.items()
+        }
+        shares = {suite: self._shares.get(suite, 1.0) for suite in losses}
+        loss = sum(losses[suite] * share for suite, share in shares.items()) / sum(shares.values())
         if loss < self.loss:
             self.loss, self.step = loss, step
             if self._writes:
                 kept = {"stage": self._stage, "loss": loss, "step": step}
                 write_checkpoint(self._path, {**kept, "model": model.state_dict()})
-        return loss
+        return {"held_out": loss} | {f"held_out_{k}": v for k, v in losses.items() if k}
 
     def diverged(self, loss: float) -> bool:
         """Return whether a loss shows that the stage has diverged."""
@@ -85,7 +109,7 @@ class BestWeights:
 
 
 @torch.no_grad()
-def held_out_loss(model: LlavaForConditionalGeneration, batch: loop.Batch) -> float:
+def held_out_loss(model: LlavaForConditionalGeneration, batch: Batch) -> float:
     """Compute the loss of a batch per token of reasoning, plus that per verdict, if it has any."""
     device = next(model.parameters()).device
     batch = {name: tensor.to(device) for name, tensor in batch.items()}

@@ -32,8 +32,14 @@ from dreamr_testbed.suites.items import (
     load_vqa_hard,
     reads_as_reference,
 )
-from dreamr_testbed.suites.media import conversation_of, places_of, step_places, times
-from dreamr_testbed.suites.problem import Problem, ReferenceStep, Scene, is_correct
+from dreamr_testbed.suites.media import (
+    ask_about,
+    conversation_of,
+    places_of,
+    step_places,
+    times,
+)
+from dreamr_testbed.suites.problem import Medium, Problem, ReferenceStep, Scene, is_correct
 
 __all__ = [
     "EXTRA_SUITES",
@@ -45,10 +51,12 @@ __all__ = [
     "SUITES",
     "TRAINED",
     "Canvas",
+    "Medium",
     "Problem",
     "ProblemCheck",
     "ReferenceStep",
     "Scene",
+    "ask_about",
     "conversation_of",
     "draw_scene",
     "is_correct",

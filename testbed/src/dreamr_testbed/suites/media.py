@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from PIL import Image
+
 from dreamr.conversation import (
     Attachment,
     Conversation,
@@ -12,7 +16,7 @@ from dreamr.conversation import (
     read_image,
 )
 from dreamr.evaluation.tasks import Places, places_in
-from dreamr_testbed.suites.problem import Problem, ReferenceStep
+from dreamr_testbed.suites.problem import Medium, Problem, ReferenceStep
 
 # Frames a second of a video file; each view is shown for one second. With nine, no evenly spaced
 # time lies halfway between two frames, for up to 16 views.
@@ -21,15 +25,20 @@ FPS = 9
 
 def conversation_of(problem: Problem) -> Conversation:
     """Return the images of a problem in the form of their medium, and its question."""
-    return Conversation.from_prompt(problem.question, *_attachments(problem))
+    return ask_about(problem.question, problem.images, problem.scene.medium)
 
 
-def _attachments(problem: Problem) -> tuple[Attachment, ...]:
-    images = tuple(map(read_image, problem.images))
-    if problem.scene.medium == "pages":
+def ask_about(question: str, images: Sequence[Image.Image], medium: Medium) -> Conversation:
+    """Return images in the form of a medium, and a question about them."""
+    return Conversation.from_prompt(question, *_attachments(images, medium))
+
+
+def _attachments(shown: Sequence[Image.Image], medium: Medium) -> tuple[Attachment, ...]:
+    images = tuple(map(read_image, shown))
+    if medium == "pages":
         pages = (Page(number, image) for number, image in enumerate(images, 1))
         return (Document(tuple(pages), len(images)),)
-    if problem.scene.medium == "frames":
+    if medium == "frames":
         frames = map(Frame, times(len(images)), images)
         return (Video(tuple(frames), float(len(images))),)
     return images

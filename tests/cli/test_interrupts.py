@@ -152,6 +152,29 @@ def test_a_second_signal_ends_at_once_without_temporary_files(
     assert html.read_text() == "an older page"
 
 
+# What is left of a signal that comes just before the loop waits: nothing interrupts the waiting.
+EARLY = """
+import _thread, signal, sys, threading
+
+def trip():
+    sys.stdin.readline()
+    _thread.interrupt_main(signal.SIGTERM)
+
+threading.Thread(target=trip, daemon=True).start()
+"""
+
+
+def test_a_signal_counts_that_comes_just_before_the_loop_waits() -> None:
+    with hanging(code=EARLY + STUCK, stdin=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        process.send_signal(signal.SIGINT)
+        while "closing" not in (line := process.stderr.readline()):
+            assert line, "the run ended"
+        _, shown = process.communicate("\n", timeout=20)
+    assert process.returncode == 143
+    assert shown.splitlines()[-1] == "dreamr: interrupted"
+
+
 IMPORTING = """
 import os, sys
 

@@ -41,11 +41,20 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(_POLL)
 
 
-def start(code: str, *arguments: str | Path, **given: Any) -> subprocess.Popen[str]:
+class Started(subprocess.Popen[str]):
+    """A process that ends with the block that uses it, also if a test in it fails."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
+
+
+def start(code: str, *arguments: str | Path, **given: Any) -> Started:
     """Start a command; standard error is a pipe unless another is given."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
     options = {**streams, "text": True, "env": environment(), **given}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], **options)
+    return Started([sys.executable, "-c", code, *map(str, arguments)], **options)
 
 
 def shell(

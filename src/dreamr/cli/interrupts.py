@@ -90,13 +90,36 @@ def run(work: Callable[..., Awaitable[Found]], *given: Any) -> Found:
     import anyio
 
     async def cancelable() -> Found:
-        with _canceling(asyncio.get_running_loop(), asyncio.current_task()):
+        loop = asyncio.get_running_loop()
+        with _waking(loop), _canceling(loop, asyncio.current_task()):
             return await work(*given)
 
     try:
         return anyio.run(cancelable)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Wake the loop at each signal.
+
+    Python runs the handler of a signal that comes just before the loop waits only when the loop
+    wakes, which can take for ever.
+    """
+    import socket
+
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.setblocking(False)
+        writing.setblocking(False)
+        loop.add_reader(reading, reading.recv, 4096)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(reading)
 
 
 @contextmanager

@@ -355,6 +355,20 @@ def replicas() -> Iterable[str]:
     return grid(head, rows)
 
 
+def open_streams() -> Iterable[str]:
+    """Yield latency and memory of one gateway beside open streams."""
+    rows = (
+        [
+            f"{row['open']:,}",
+            plain(row["median_seconds"]),
+            plain(row["p99_seconds"]),
+            f"{row['kilobytes_per_stream']:.0f}",
+        ]
+        for row in load("replicas/open.json")["open"]
+    )
+    return grid(["open streams", "median, s", "99th percentile, s", "kB a stream"], rows)
+
+
 def placement() -> Iterable[str]:
     """Yield what the plan expected of placements of a pair, and what was measured."""
     found = load("placement.json")
@@ -493,6 +507,12 @@ TABLES: dict[str, Table] = {
     "gates_before": bench("gates-before", RISK),
     "gates_compared": bench("gates-compared", RISK),
     "gates_compared_before": bench("gates-compared-before", RISK),
+    "gap": bench("gap", (*ALL, "efficiency")),
+    "gap_risk": bench(
+        "gap-risk",
+        ("accuracy, %", "difference", "accepted steps", "regressions, %", "false accepts"),
+        concurrency=8,
+    ),
     "fresh": bench(
         "draft-confidence-fresh", ("accuracy, %", "difference", "regressions, %"), concurrency=16
     ),
@@ -515,6 +535,7 @@ TABLES: dict[str, Table] = {
     "emulated_pairs_32": emulated("emulated-pairs.json", 32),
     "placement": placement,
     "replicas": replicas,
+    "open_streams": open_streams,
     "mutated": mutated,
     "soak": soak,
     "http_client": http_client,

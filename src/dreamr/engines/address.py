@@ -28,6 +28,7 @@ _BARE = re.compile(
     """
 )
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")  # IDNA names included
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
 # Endpoints that are pasted instead of the base URL.
 _ENDPOINT = re.compile(
     r"(?:/(?:chat/completions|completions|models|responses|embeddings|messages"
@@ -106,6 +107,20 @@ def parse_address(text: str) -> Address:
     if parts.query:
         raise ModelNotFound(f"a server URL must not contain a query (after ?): write {base}")
     return Address(base, (parts.hostname or "").lower())
+
+
+def names_loopback(host: str) -> bool:
+    """Return whether a host, with or without a port, is a loopback address or localhost."""
+    found = _HOST_AND_PORT.fullmatch(host.strip())
+    name = "" if found is None else found[1].strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
 
 
 def without_secrets(url: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr.serving.gateway.local_hosts import names_loopback
+from dreamr.engines.address import names_loopback
 from support.gateways import use
 
 

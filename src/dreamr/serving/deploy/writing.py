@@ -12,11 +12,10 @@ from dreamr._messages import short_path
 from dreamr._option_specs import BadOption
 from dreamr._output_files import replace_file, writing
 from dreamr.engines import is_served
-from dreamr.engines.address import parse_address
+from dreamr.engines.address import names_loopback, parse_address
 from dreamr.pairs import PairFile
 from dreamr.serving.deploy import compose, kubernetes, ray, systemd
 from dreamr.serving.deploy.plan import Plan, own_transcribers, plan, shared_devices
-from dreamr.serving.gateway.local_hosts import names_loopback
 
 Format: TypeAlias = Literal["compose", "kubernetes", "ray", "systemd"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from dreamr._load import Level
 from dreamr._option_specs import listed
+from dreamr.engines.address import names_loopback
 from dreamr.runner import RunHook
 from dreamr.serving.drift import Watch
 from dreamr.serving.gateway.admission import Admission
@@ -37,7 +38,7 @@ from dreamr.serving.gateway.endpoint import Access, Endpoint
 from dreamr.serving.gateway.errors import ApiError, api_error, no_such_model, shortened
 from dreamr.serving.gateway.files import Files
 from dreamr.serving.gateway.keys import ApiKeys, Owners, read_keys
-from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm, names_loopback
+from dreamr.serving.gateway.local_hosts import LocalHostsOnly, OriginForm
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.gateway.metrics import Metrics

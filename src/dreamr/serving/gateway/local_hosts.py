@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from urllib.parse import unquote
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dreamr.engines.address import names_loopback
 from dreamr.serving.gateway.errors import bad_request, shortened
 
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^?#]*)", re.IGNORECASE)
-_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
 
 
 class OriginForm:
@@ -63,17 +62,3 @@ class LocalHostsOnly:
             code="host_not_allowed",
         )
         await JSONResponse(error.body, error.status)(scope, receive, send)
-
-
-def names_loopback(host: str) -> bool:
-    """Return whether a host, with or without a port, is a loopback address or localhost."""
-    found = _HOST.fullmatch(host.strip())
-    name = "" if found is None else found[1].strip("[]").rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)

@@ -104,8 +104,8 @@ def run(work: Callable[..., Awaitable[Found]], *given: Any) -> Found:
 def _waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Wake the loop at each signal.
 
-    Python runs the handler of a signal that comes just before the loop waits only when the loop
-    wakes, which can take for ever.
+    If a signal comes just before the loop waits, Python runs its handler only when the loop wakes,
+    and nothing else may wake it.
     """
     import socket
 

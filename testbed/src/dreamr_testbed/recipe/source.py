@@ -86,10 +86,11 @@ def draw(source: SampleSource, stage: Stage, rng: Random, progress: float) -> Ex
     if source.mistakes and rng.random() < stage.errors:
         mistake = rng.choice(source.mistakes)
         return maker.mistaken(mistake.problem, mistake.styles, mistake.text, mix, rng)
-    if rng.random() < stage.drills * max(0.0, 1.0 - 2.0 * progress):
+    early = max(0.0, 1.0 - 2.0 * progress)
+    if rng.random() < stage.drills * early:
         return _draw_drill(source, rng)
     easy = stage.easy + (1 / 3 - stage.easy) * progress
-    if stage.lookups and rng.random() < stage.lookups * max(0.0, 1.0 - 2.0 * progress):
+    if stage.lookups and rng.random() < stage.lookups * early:
         return maker.lookups(draw_lookups(rng))
     problem = draw_problem(rng, easy, stage.shares, stage.levels)
     while problem.kind in stage.seldom and rng.random() < 0.8:

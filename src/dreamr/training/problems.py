@@ -10,7 +10,7 @@ from typing import Any
 
 from dreamr._plugins import import_plugins
 from dreamr.conversation import Conversation, Image, Text, flatten, to_pillow
-from dreamr.evaluation.tasks import Item, Items, load
+from dreamr.evaluation.tasks import Item, Items, load, without_level
 from dreamr.training.errors import BadTraining
 
 # Problems that are kept with their attachments: a group reads the same problem several times.
@@ -40,7 +40,11 @@ class Problems:
         ]
         self._kept: OrderedDict[int, tuple[Item, int]] = OrderedDict()  # with their bytes
         self._bytes = 0
-        self.levels = {task: items.levels for task, items in tasks.items() if items.levels}
+        self.levels: dict[str, tuple[int, ...]] = {}
+        for task, items in tasks.items():
+            if items.levels:
+                name = without_level(task)
+                self.levels[name] = (*self.levels.get(name, ()), *items.levels)
         self.most_images = 0
         if not self._places:
             raise BadTraining("there are no problems to train on: name a task that has some")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from dreamr.evaluation.bench import Plan, check_trained
 from dreamr.evaluation.tasks import Item, Items, Split, registry
 
 
-def leveled(limit: int, seed: int, split: Split) -> Items:
-    return Items(range(limit), question, levels=(1, 2))
+def leveled(limit: int, seed: int, split: Split, levels: Sequence[int] = (1, 2)) -> Items:
+    return Items(range(limit), question, levels=levels)
 
 
 def question(index: int) -> Item:
@@ -60,8 +61,15 @@ def test_a_task_that_a_model_was_not_trained_on_is_refused_in_one_line(tmp_path:
 
 def test_missing_levels_are_named(tmp_path: Path) -> None:
     easy = model(tmp_path / "a", trained_tasks={"boxes": [1]})
-    with pytest.raises(Unsupported, match="not trained on level 2 of boxes and"):
+    with pytest.raises(Unsupported, match=r"level 2 of boxes and .* choose --task boxes:1, other"):
         check(easy, easy)
+
+
+def test_a_level_that_a_model_was_trained_on_is_not_refused(tmp_path: Path) -> None:
+    easy = model(tmp_path / "a", trained_tasks={"boxes": [1]})
+    check(easy, easy, "boxes:1")
+    with pytest.raises(Unsupported, match="not trained on level 2 of boxes and"):
+        check(easy, easy, "boxes:2")
 
 
 def test_models_without_a_list_and_tasks_without_levels_are_not_checked(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -82,6 +85,32 @@ def test_an_extra_task_is_loaded_only_by_its_name(monkeypatch: pytest.MonkeyPatc
         default_tasks()
     with pytest.raises(TaskError, match="a task 'counted' already exists"):
         add_task("counted", counted)
+
+
+def leveled(limit: int, seed: int, split: Split, levels: Sequence[int] = (1, 2)) -> Items:
+    """Load questions whose kind is their levels."""
+    made = partial(replace, kind=str(tuple(levels)))
+    return Items(range(seed, seed + limit), lambda index: made(item(split, index)), levels=levels)
+
+
+def test_a_level_after_the_name_of_a_task_selects_its_problems(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install(monkeypatch, leveled=f"{__name__}:leveled", counted=f"{__name__}:counted")
+    found = load("leveled:2", limit=3, seed=7, split="train")
+    assert (found.levels, list(found.numbers)) == ((2,), [7, 8, 9])
+    assert [(each.task, each.kind, each.index) for each in found[1:]] == [
+        ("leveled:2", "(2,)", 8),
+        ("leveled:2", "(2,)", 9),
+    ]
+    assert load("leveled", limit=1)[0].kind == "(1, 2)"
+    for wrong in ("leveled:3", "leveled:", "leveled:1:2", "leveled:x"):
+        with pytest.raises(BadData, match=r"^leveled has the levels 1, 2: use leveled or"):
+            load(wrong)
+    with pytest.raises(BadData, match=r"^counted has no levels: use counted$"):
+        load("counted:1")
+    with pytest.raises(TaskError, match="must not have a colon"):
+        add_task("poems:1", counted)
 
 
 def test_invalid_arguments_are_one_line_that_names_the_task(

@@ -10,7 +10,7 @@ from dreamr.engines.local.options import Hints, read_hints
 from dreamr.errors import Unsupported
 from dreamr.evaluation.bench.plan import Plan
 from dreamr.evaluation.bench.presets import presets
-from dreamr.evaluation.tasks import load
+from dreamr.evaluation.tasks import load, without_level
 from dreamr.steps import Role
 
 
@@ -50,13 +50,17 @@ def _check(
     role: Role, trained: Mapping[str, Sequence[int]], drawn: Mapping[str, Sequence[int]]
 ) -> None:
     for task, levels in drawn.items():
-        missing = sorted(set(levels) - set(trained.get(task, ())))
+        name = without_level(task)
+        learned = trained.get(name, ())
+        missing = sorted(set(levels) - set(learned))
         if not missing:
             continue
         known = ", ".join(sorted(trained))
-        if task in trained:
-            task = f"level {', '.join(map(str, missing))} of {task}"
+        what, other = name, "other tasks or models"
+        if learned:
+            what = f"level {', '.join(map(str, missing))} of {name}"
+            other = f"--task {name}:{learned[0]}, {other}"
         raise Unsupported(
-            f"the {role} was not trained on {task} and would guess (trained on: {known}): "
-            "choose other tasks or models, or set --untrained to run it anyway"
+            f"the {role} was not trained on {what} and would guess (trained on: {known}): "
+            f"choose {other}, or set --untrained to run it anyway"
         )

@@ -23,6 +23,7 @@ from dreamr.evaluation.tasks.registry import (
     installed_tasks,
     known_tasks,
     load,
+    without_level,
 )
 
 __all__ = [
@@ -50,4 +51,5 @@ __all__ = [
     "known_tasks",
     "load",
     "places_in",
+    "without_level",
 ]

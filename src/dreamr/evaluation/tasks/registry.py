@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TypeAlias, cast
 
 from dreamr._plugins import Installed
-from dreamr.evaluation.tasks.item import BadData, Items, Split, TaskError, UnknownTask
+from dreamr.evaluation.tasks.item import (
+    BadData,
+    Item,
+    Items,
+    Split,
+    TaskError,
+    UnknownTask,
+)
 from dreamr.evaluation.tasks.public import BENCHMARKS, ENDINGS, table
 
 LIMIT = 1_000  # default number of problems of tasks that are not benchmarks or files
 
-Loader: TypeAlias = Callable[[int, int, Split], Items]  # limit, seed, split
+# limit, seed, split; that of a task with levels also takes the keyword `levels`
+Loader: TypeAlias = Callable[..., Items]
 
 _TESTBED = "dreamr-testbed"
 _HINT = "pip install 'dreamr[testbed]'"
@@ -28,13 +38,16 @@ def add_task(name: str, loader: Loader) -> None:
     `dreamr.extra_tasks` if commands should run them only by name.
 
     Args:
-        name: A new name.
+        name: A new name, without a colon.
         loader: Called with the number of items, a seed that selects them, and the split: 'train' or
-            'test'.
+            'test'. If its items name levels, it is also called with the keyword `levels`, those
+            that are wanted.
 
     Raises:
-        TaskError: If the name is taken.
+        TaskError: If the name is taken or has a colon.
     """
+    if ":" in name:
+        raise TaskError(f"the name of a task must not have a colon: rename {name!r}")
     taken = name in BENCHMARKS or name in installed_tasks()
     if taken or _ADDED.setdefault(name, loader) is not loader:
         raise TaskError(f"a task {name!r} already exists: choose another name")
@@ -76,7 +89,8 @@ def load(
 
     Args:
         name: One of `known_tasks()`, or the path of a parquet or JSON Lines file with the columns
-            attachments (or image), question and answer.
+            attachments (or image), question and answer. A level of difficulty may follow the name
+            of a task that has levels, as in 'pages:1'.
         limit: Number of problems. By default all of a benchmark or file, and `LIMIT` of any other
             task. A problem of MMBench has several items.
         seed: Seed with which `limit` problems of a benchmark are drawn. The loaders of other tasks
@@ -88,11 +102,12 @@ def load(
         UnknownTask: If the name is unknown; the message lists the known ones.
         TaskError: If the distribution of the task cannot be imported.
         NoData: If the files of a benchmark are missing.
-        BadData: If a file is not valid for the task, or if limit, seed or source are not.
+        BadData: If a file is not valid for the task, or if level, limit, seed or source are not.
         Unsupported: If a library is not installed.
     """
     is_file = name.endswith(ENDINGS)
-    loader = None if is_file or name in BENCHMARKS else _loader(name)
+    task = name if is_file else without_level(name)
+    loader = None if is_file or name in BENCHMARKS else _loader(task)
     if (limit is not None and limit < 1) or seed < 0:
         raise BadData(f"{name}: the limit must be at least 1 and the seed at least 0")
     if loader is None:
@@ -100,7 +115,29 @@ def load(
         return benchmark.load(limit=limit, seed=seed, source=name if is_file else source)
     if source is not None:
         raise BadData(f"{name} generates its problems: remove the source {source}")
+    if task != name:
+        return _at_level(loader, name, limit or LIMIT, seed, split)
     return loader(limit or LIMIT, seed, split)
+
+
+def without_level(name: str) -> str:
+    """Return the name of a task without the level of its problems: 'pages' for 'pages:1'."""
+    return name.partition(":")[0]
+
+
+def _at_level(loader: Loader, name: str, limit: int, seed: int, split: Split) -> Items:
+    """Load problems of the level in a name; the name with the level is the task of the items."""
+    task, _, level = name.partition(":")
+    levels = [str(each) for each in loader(1, seed, split).levels]
+    if level not in levels:
+        has = f"has the levels {', '.join(levels)}" if levels else "has no levels"
+        raise BadData(f"{task} {has}: use {' or '.join([task, *(f'{task}:{n}' for n in levels)])}")
+    found = loader(limit, seed, split, levels=(int(level),))
+    return Items(found.numbers, partial(_renamed, found, name), levels=found.levels)
+
+
+def _renamed(items: Items, name: str, number: int) -> Item:
+    return replace(items[items.numbers.index(number)], task=name)
 
 
 def _loader(name: str) -> Loader:

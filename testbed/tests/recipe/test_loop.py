@@ -55,6 +55,13 @@ def test_only_parameters_that_are_not_frozen_change(maker):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_long_batches_on_a_cpu_are_trained_with_fused_attention():
+    short, long = ({"ids": torch.zeros(2, size)} for size in (loop.SHORT, loop.SHORT + 1))
+    plain = loop.has_bfloat16(torch.device("cpu"))
+    assert loop.attention(short) == ("eager" if plain else "sdpa")
+    assert loop.attention(long) == "sdpa"
+
+
 def trained(model, batches):
     error_head = loop.ErrorHead(32)
     optimizers = loop.optimizers(model, list(error_head.parameters()), STAGE)

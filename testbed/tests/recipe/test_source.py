@@ -13,7 +13,8 @@ pytest.importorskip("transformers")
 
 from dreamr_testbed import PAIR
 from dreamr_testbed.recipe.examples import ExampleMaker
-from dreamr_testbed.recipe.mistakes import Mistake, read, write
+from dreamr_testbed.recipe.mistakes import Mistake, collect, read, write
+from dreamr_testbed.recipe.models import load_model
 from dreamr_testbed.recipe.plan import Stage, read_recipes
 from dreamr_testbed.recipe.source import SampleSource, batches, draw, draw_problem
 from transformers import PreTrainedTokenizerFast
@@ -90,6 +91,14 @@ def test_mistakes_of_a_draft_become_negative_branches(maker, tmp_path, suite):
     example = maker.mistaken(found.problem, found.styles, found.text, mix, Random(0))
     verdicts = [i for i, s in zip(example.labels, example.segments, strict=True) if s and i >= 0]
     assert verdicts == [maker.verdict_ids[1], maker.verdict_ids[0]]
+
+
+def test_mistakes_are_collected_at_the_levels_that_are_asked_for(maker):
+    draft = load_model(PAIR / "draft-before-sapo").eval()
+    (found, *_) = collect(draft, maker, 0, 6, 0.0, suites=["story"], levels=[3])
+    assert (found.suite, found.level) == ("story", 3)
+    step = found.problem.steps[len(found.styles)]
+    assert found.text not in (step.terse, step.wordy)
 
 
 def test_a_stage_draws_the_suites_and_levels_that_it_names():

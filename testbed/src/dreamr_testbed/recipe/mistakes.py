@@ -59,6 +59,7 @@ def collect(
     count: int,
     temperature: float,
     suites: Sequence[str] = tuple(SUITES),
+    levels: Sequence[int] = LEVELS,
     batch: int = 96,
 ) -> Iterator[Mistake]:
     """Yield the first mistake of each wrong solution.
@@ -70,10 +71,11 @@ def collect(
         count: Number of solutions per suite and level.
         temperature: Sampling temperature; 0 for greedy decoding.
         suites: Suites of the problems.
+        levels: Levels of the problems.
         batch: Solutions that are decoded together.
     """
     for suite in suites:
-        for level in LEVELS:
+        for level in levels:
             for first in range(start, start + count, batch):
                 indices = range(first, min(first + batch, start + count))
                 problems = [make_problem(suite, "train", i, level) for i in indices]
@@ -133,6 +135,8 @@ def main() -> None:
     temperature = "Sampling temperature; 0 is greedy. Default: %(default)s."
     suite = f"Suite, one of {', '.join(KNOWN)}. Repeatable. Default: {', '.join(SUITES)}."
     add("--suite", action="append", choices=KNOWN, metavar="SUITE", help=suite)
+    level = "Level of the problems, 1 to 3. Repeatable. Default: all."
+    add("--level", action="append", type=int, choices=LEVELS, metavar="LEVEL", help=level)
     add("--temperature", type=float, default=0.0, help=temperature)
     add("--out", type=Path, required=True, help="JSON Lines file to append to.")
     options = parser.parse_args()
@@ -140,8 +144,8 @@ def main() -> None:
     torch.manual_seed(options.start)
     draft = load_model(options.draft).eval()
     maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(options.draft))
-    suites = options.suite or tuple(SUITES)
-    found = collect(draft, maker, options.start, options.count, options.temperature, suites)
+    suites, levels = options.suite or tuple(SUITES), options.level or LEVELS
+    found = collect(draft, maker, options.start, options.count, options.temperature, suites, levels)
     written = write(options.out, found)
     print(f"{written} mistakes in {options.out}", file=sys.stderr)
 

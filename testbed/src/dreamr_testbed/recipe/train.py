@@ -75,21 +75,10 @@ class Training:
 
     def _fresh(self, layers: int) -> LlavaForConditionalGeneration:
         model = build_model(self._at_depth(layers), self.tokenizer)
-        model.set_attn_implementation(self._attention)
         return model.to(self.device)
 
     def _at_depth(self, layers: int) -> Size:
         return replace(self.recipe.size, layers=layers)
-
-    @property
-    def _attention(self) -> str:
-        """Attention implementation; eager is faster for short sequences in bfloat16 on a CPU.
-
-        At 700 tokens, it takes 1.6 times as long and four times the memory.
-        """
-        plain = self.device.type == "cpu" and loop.has_bfloat16(self.device)
-        stage = self.recipe.stages[min(self.stage, len(self.recipe.stages) - 1)]
-        return "eager" if plain and stage.single_images else "sdpa"
 
     def _load(self) -> None:
         path = self.out / CHECKPOINT
@@ -121,7 +110,6 @@ class Training:
             raise SystemExit(f"unknown stage {stage!r}: choose from {known}")
         self.stage = names.index(stage)
         self.model = load_model(folder).to(self.device)
-        self.model.set_attn_implementation(self._attention)
 
     def save(self, optimizers: list[torch.optim.Optimizer], extra: Any = None) -> None:
         """Write a checkpoint atomically; `extra` is the state of the head of the stage."""
@@ -160,7 +148,6 @@ class Training:
     def _change(self, model: LlavaForConditionalGeneration) -> None:
         """Replace the model."""
         self.model = model.to(self.device)
-        self.model.set_attn_implementation(self._attention)
 
     def _compare(self, stage: Stage, size: Size) -> LlavaForConditionalGeneration:
         rng = Random(f"{stage.name}/{self.seed}")
@@ -196,7 +183,6 @@ class Training:
         began = self.out / "began.pt"
         if stage.blend < 1.0 and self.step == 0 and self.team.leads:
             torch.save(self.model.state_dict(), began)
-        self.model.set_attn_implementation(self._attention)
         self._train(stage)
         if stage.blend < 1.0:
             saved = torch.load(began, map_location=self.device, weights_only=True)
@@ -221,6 +207,7 @@ class Training:
             batch = {k: v.to(self.device) for k, v in next(stream).items()}
             if self.blind:
                 batch["pixels"].zero_()
+            self.model.set_attn_implementation(loop.attention(batch))
             loss, parts = loop.reasoning_loss(self.model, batch, error_head)
             self._update(optimizers, loss, loop.rate_at(stage, step))
             self.step = step + 1

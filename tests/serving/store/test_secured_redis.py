@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import signal
 import socket
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import anyio
 import pytest
 import trustme
 
@@ -24,6 +29,14 @@ PAGE = Record("1", "a", b"x")
 SECONDS = 20
 
 
+class Secured(NamedTuple):
+    """A server with TLS, a password and a user, and the file of its authority."""
+
+    port: int
+    authority: Path
+    process: subprocess.Popen[bytes]
+
+
 def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
         return True
@@ -31,7 +44,7 @@ def listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def redis_at(port: int, *arguments: str) -> Iterator[None]:
+def redis_at(port: int, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server on a port of this machine."""
     assert COMMAND is not None
     process = subprocess.Popen(
@@ -40,15 +53,14 @@ def redis_at(port: int, *arguments: str) -> Iterator[None]:
     try:
         until(lambda: process.poll() is not None or listens(port))
         assert process.poll() is None
-        yield
+        yield process
     finally:
         process.kill()
         process.wait(SECONDS)
 
 
 @pytest.fixture
-def secured(tmp_path: Path) -> Iterator[tuple[int, Path]]:
-    """A server with TLS, a password and a user; yields its port and the file of its authority."""
+def secured(tmp_path: Path) -> Iterator[Secured]:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     files = [tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem")]
@@ -60,8 +72,8 @@ def secured(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     tls = [text for name, file in zip(names, files, strict=True) for text in (name, str(file))]
     more = ("--tls-auth-clients", "no", "--requirepass", "secret", "--dir", str(tmp_path))
     user = ("--user", "dreamr", "on", ">other", "~dreamr:*", "+@all")
-    with redis_at(port, "--port", "0", "--tls-port", str(port), *tls, *more, *user):
-        yield port, files[0]
+    with redis_at(port, "--port", "0", "--tls-port", str(port), *tls, *more, *user) as process:
+        yield Secured(port, files[0], process)
 
 
 async def kept(url: str, password: str | None = None) -> bool:
@@ -76,9 +88,9 @@ async def kept(url: str, password: str | None = None) -> bool:
 
 
 async def test_tls_with_a_password_and_with_a_user(
-    secured: tuple[int, Path], monkeypatch: pytest.MonkeyPatch
+    secured: Secured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, authority = secured
+    port, authority, _ = secured
     query = f"?ssl_ca_certs={authority}"
     assert await kept(f"rediss://127.0.0.1:{port}/0{query}", "secret")
     assert await kept(f"rediss://dreamr:other@localhost:{port}/0{query}")
@@ -86,10 +98,8 @@ async def test_tls_with_a_password_and_with_a_user(
     assert await kept(f"rediss://:secret@localhost:{port}/0", "not used")
 
 
-async def test_a_certificate_that_is_not_trusted_is_an_error_at_the_start(
-    secured: tuple[int, Path],
-) -> None:
-    port, _ = secured
+async def test_a_certificate_that_is_not_trusted_is_an_error_at_the_start(secured: Secured) -> None:
+    port = secured.port
     with pytest.raises(BadOption) as found:
         await kept(f"rediss://:secret@127.0.0.1:{port}/0")
     assert "its certificate is not trusted" in str(found.value)
@@ -97,16 +107,39 @@ async def test_a_certificate_that_is_not_trusted_is_an_error_at_the_start(
     assert "secret" not in str(found.value)
 
 
-async def test_a_wrong_password_over_tls_is_said(secured: tuple[int, Path]) -> None:
-    port, authority = secured
+async def test_a_wrong_password_over_tls_is_said(secured: Secured) -> None:
+    port, authority, _ = secured
     with pytest.raises(BadOption, match="denies access: set DREAMR_REDIS_PASSWORD"):
         await kept(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority}", "wrong")
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_server_that_hangs_leaves_no_connection_open(secured: Secured, asked: bool) -> None:
+    url = f"rediss://:secret@127.0.0.1:{secured.port}/0?ssl_ca_certs={secured.authority}"
+
+    async def use() -> None:
+        store = RedisStore(url)
+        await store.check()
+        assert not store.lost
+        secured.process.send_signal(signal.SIGSTOP)
+        if asked:
+            await store.records.put(KIND, PAGE, 60, 1)
+            assert store.lost
+        await store.aclose()
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        gc.collect()
+        found.clear()  # what other tests left
+        anyio.run(use)
+        gc.collect()
+    assert [str(one.message) for one in found if one.category is ResourceWarning] == []
+
+
 async def test_an_address_without_tls_is_reported(
-    secured: tuple[int, Path], caplog: pytest.LogCaptureFixture
+    secured: Secured, caplog: pytest.LogCaptureFixture
 ) -> None:
-    port, _ = secured
+    port = secured.port
     assert not await kept(f"redis://127.0.0.1:{port}/0", "secret")
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith(f"lost the Redis server at redis://127.0.0.1:{port}/0: ")

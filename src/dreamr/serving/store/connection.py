@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.exceptions import (
     AuthenticationError,
@@ -27,6 +28,22 @@ PASSWORD = "DREAMR_REDIS_PASSWORD"
 UNREACHABLE = (ConnectionError, TimeoutError, BusyLoadingError)
 _DENIED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _CONNECTIONS = 16
+
+
+class _TlsConnection(SSLConnection):
+    """A connection that is closed once redis-py no longer waits for it.
+
+    asyncio would wait up to 30 seconds more for the server to confirm the end of TLS.
+    """
+
+    async def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        """Disconnect from the server."""
+        writer = self._writer
+        try:
+            await super().disconnect(*args, **kwargs)
+        finally:
+            if writer is not None:
+                writer.transport.abort()
 
 
 def open_client(
@@ -55,6 +72,8 @@ def open_client(
         retry_on_error=list(UNREACHABLE),
         **more,
     )
+    if pool.connection_class is SSLConnection:
+        pool.connection_class = _TlsConnection
     return Redis.from_pool(pool)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from dreamr_testbed import PAIR
 from safetensors.torch import load_file
 
+from dreamr.conversation import Conversation
 from dreamr.engines import SamplingParams
 from dreamr.engines.local import LocalEngine
+from dreamr.engines.local.options import read_hints
 from dreamr.evaluation.tasks import Item, load
 from dreamr.steps import StepFormat
 from dreamr.training import BadTraining, Record, Records, RecordsOptions, to_line, write
@@ -22,6 +26,8 @@ from dreamr.training.records import Recorded, Rejected
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 ITEM: Item = load("docmath", limit=1, split="train")[0]
+[IMAGE] = ITEM.conversation.images
+SEVERAL = Conversation.from_prompt("What do they cost?", IMAGE, IMAGE, IMAGE)
 OWN, REFUSED = "Line 9: tea 3 x 4 = 12.\n\n", "Line 9: nuts, no.\n\n"
 
 
@@ -42,7 +48,7 @@ def trained(out: Path, **options: Any) -> Path:
     values = {"batch": 2, "learning_rate": 3e-3, **options}
     on_step = values.pop("on_step", lambda step, row: None)
     file = out.with_suffix(".jsonl")
-    file.write_text(f"{to_line(made())}\n" * 4, encoding="utf-8")
+    file.write_text(f"{to_line(values.pop('record', made()))}\n" * 4, encoding="utf-8")
     return train_from_records(Records([file]), RecordsOptions(**values), out, on_step=on_step)
 
 
@@ -97,9 +103,21 @@ def test_a_folder_is_refused_for_other_records(tmp_path: Path) -> None:
         )
 
 
+def test_records_with_more_images_than_a_draft_was_trained_for_need_an_option(
+    tmp_path: Path,
+) -> None:
+    record = made(conversation=SEVERAL)
+    with pytest.raises(BadTraining, match=r"record x has 3 images, but the draft was trained for"):
+        trained(tmp_path / "out", record=record)
+    model = trained(tmp_path / "out", record=record, untrained=True)
+    before, after = read_hints(PAIR / "draft"), read_hints(model)
+    assert (before.max_images, after.max_images) == (1, 3)
+    assert replace(after, max_images=1) == before
+
+
 def test_wrong_and_incomplete_runs_are_left_out() -> None:
     records = [made(right=False), made(complete=False), made(right=None), made()]
-    assert [number for number, _ in examples(records, RecordsOptions())] == [2, 3]
+    assert [one.number for one in examples(records, RecordsOptions())] == [2, 3]
 
 
 @pytest.mark.parametrize(

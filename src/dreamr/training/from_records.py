@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasets import Dataset, disable_progress_bars
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from dreamr._options import RunOptions
+from dreamr.conversation import flatten
 from dreamr.engines.local.load import quiet
+from dreamr.engines.local.options import Hints, read_hints
 from dreamr.training.errors import BadTraining
 from dreamr.training.options import RecordsOptions
 from dreamr.training.problems import row_of
@@ -26,6 +28,7 @@ from dreamr.training.trl import (
     Resumes,
     Training,
     batching,
+    learned_images,
     load_processor,
     lora,
     prepared,
@@ -44,6 +47,20 @@ _COLUMNS = {
     },
 }
 _ALWAYS = {"grad_norm": "grad_norm", "learning_rate": "learning_rate"}
+
+
+class Example(NamedTuple):
+    """An example of a training.
+
+    Attributes:
+        number: Index of its record.
+        preference: For 'dpo' a rejected step and the one that replaced it; None for 'sft'.
+        images: Number of images of its prompt, with pages and frames.
+    """
+
+    number: int
+    preference: Preference | None
+    images: int
 
 
 class _SftTrainer(Resumes, SFTTrainer):  # type: ignore[misc]
@@ -73,8 +90,9 @@ def train_from_records(
         Folder of the trained draft, which any command accepts as `--draft`.
 
     Raises:
-        BadTraining: If the records have no example, the folder holds another training, or the
-            draft cannot be trained.
+        BadTraining: If the records have no example, the folder holds another training, the draft
+            cannot be trained, or a record has more images than it was trained for and
+            `options.untrained` is not set.
     """
     quiet()
     disable_progress_bars()
@@ -84,6 +102,10 @@ def train_from_records(
         if training.folder.done:
             return training.folder.model
         processor, sees = load_processor(training.draft)
+        hints = read_hints(Path(training.draft))
+        largest = max(chosen, key=lambda example: example.images)
+        if not options.untrained:
+            _check_images(hints, largest, records)
         if options.method == "dpo" and not sees:
             # For text-only models, TRL appends an end-of-turn token to each step, so the draft
             # would learn to stop after one step.
@@ -98,7 +120,8 @@ def train_from_records(
             peft_config=lora(options.lora),
             callbacks=[LogRows(training.folder, columns, options.batch, on_step)],
         )
-        return train(trainer, training, options.method)
+        learned = learned_images(hints, largest.images)
+        return train(trainer, training, options.method, lambda: learned)
 
 
 def steps_of(examples: int, options: RecordsOptions) -> int:
@@ -106,38 +129,44 @@ def steps_of(examples: int, options: RecordsOptions) -> int:
     return -(-examples // options.batch) * options.epochs
 
 
-def examples(
-    records: Sequence[Record], options: RecordsOptions
-) -> list[tuple[int, Preference | None]]:
+def examples(records: Sequence[Record], options: RecordsOptions) -> list[Example]:
     """Select the examples of a training: complete runs that are not known to be wrong.
 
     Returns:
-        For 'sft' the index of each record, with None; for 'dpo' the index and a preference for
-        each rejected step that the target replaced.
+        For 'sft' one of each record; for 'dpo' one of each rejected step that the target replaced.
 
     Raises:
         BadTraining: If there is no example.
     """
-    complete = [
-        (number, record)
+    sft = options.method == "sft"
+    found = [
+        Example(number, preference, len(flatten(record.prompt).images))
         for number, record in enumerate(records)
         if record.complete and record.right is not False
+        for preference in ((None,) if sft else record.preferences())
     ]
-    found: list[tuple[int, Preference | None]]
-    if options.method == "sft":
-        found = [(number, None) for number, _ in complete]
-        needed = "a complete run without a wrong answer"
-    else:
-        found = [(number, one) for number, each in complete for one in each.preferences()]
-        needed = "a rejected step that the target replaced"
     if not found:
+        needed = (
+            "a complete run without a wrong answer"
+            if sft
+            else "a rejected step that the target replaced"
+        )
         raise BadTraining(f"none of {len(records)} records holds {needed}: record more runs")
     return found
 
 
+def _check_images(hints: Hints, largest: Example, records: Sequence[Record]) -> None:
+    most = hints.max_images
+    if most is not None and largest.images > most:
+        raise BadTraining(
+            f"record {records[largest.number].name} has {largest.images} images, but the draft was "
+            f"trained for {most}: leave it out, choose another draft, or set --untrained"
+        )
+
+
 def _dataset(
     records: Sequence[Record],
-    examples: Sequence[tuple[int, Preference | None]],
+    examples: Sequence[Example],
     processor: Any,
     *,
     sees: bool,
@@ -149,7 +178,7 @@ def _dataset(
     tokenizer = getattr(processor, "tokenizer", processor)
 
     def row(number: int) -> dict[str, Any]:
-        at, preferred = examples[number]
+        at, preferred, _ = examples[number]
         record = records[at]
         base = row_of(record.prompt, sees=sees)
         prompt = processor.apply_chat_template(

@@ -196,6 +196,7 @@ class RecordsOptions:
     ] = "sft"
     draft: _Draft = None
     draft_revision: DraftRevision = None
+    untrained: Untrained = False
     lora: _Lora = 0
     epochs: Annotated[int, OptionSpec("Number of passes over the records.", _TRAINING, 1)] = 1
     batch: Annotated[int, OptionSpec("Examples per step over all processes.", _TRAINING, 1)] = 32

@@ -28,6 +28,7 @@ from dreamr.training.trl import (
     OnStep,
     Training,
     batching,
+    learned_images,
     load_processor,
     lora,
     prepared,
@@ -142,9 +143,7 @@ def _texts(processor: Any) -> Texts:
 
 def _learned(hints: Hints, problems: Problems) -> dict[str, Any]:
     """Return the limits in a draft's hints that its training on these problems has moved."""
-    found: dict[str, Any] = {}
-    if hints.max_images is not None and hints.max_images < problems.most_images:
-        found["max_images"] = problems.most_images
+    found = learned_images(hints, problems.most_images)
     if hints.trained_tasks is not None:
         known = {task: list(levels) for task, levels in hints.trained_tasks.items()}
         given = problems.levels.items()

@@ -27,7 +27,7 @@ from dreamr._messages import first_line
 from dreamr._output_files import replace_file
 from dreamr._provenance import provenance, weights_hash
 from dreamr.engines.local.load import resolve, takes_images
-from dreamr.engines.local.options import HINTS_FILE
+from dreamr.engines.local.options import HINTS_FILE, Hints
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
 
@@ -282,6 +282,17 @@ def train(
     if trainer.accelerator.is_main_process:
         _save(trainer, Path(training.draft), folder, {method: training.made}, learned())
     return folder.model
+
+
+def learned_images(hints: Hints, most: int) -> dict[str, Any]:
+    """Return what to change in the hints of a draft after a training.
+
+    Args:
+        hints: Hints of the draft before the training.
+        most: Most images of a prompt of the training.
+    """
+    trained_for = hints.max_images
+    return {} if trained_for is None or trained_for >= most else {"max_images": most}
 
 
 def _save(

@@ -6,6 +6,8 @@ import re
 
 from dreamr._option_specs import BadOption
 
+TRANSCRIBER_KEY = "DREAMR_TRANSCRIBER_API_KEY"
+
 # What is copied together with a key from documentation, a header or an editor.
 _AROUND = "\ufeff\x1a \t\r\n\v\f\u00a0"
 _SCHEME = re.compile(r"(?i)^(?:authorization\s*:\s*)?bearer(?:\s+|$)")

@@ -6,6 +6,7 @@ import anyio
 import anyio.to_thread
 import httpx2
 
+from dreamr._api_keys import TRANSCRIBER_KEY
 from dreamr._messages import one_line
 from dreamr.conversation import Audio
 from dreamr.engines.http.client import Client
@@ -18,7 +19,6 @@ from dreamr.speech.transcript import Transcript, sound_name, time_limit, transcr
 
 _PATH = "/audio/transcriptions"
 _USUAL = "whisper-1"  # OpenAI's name, which servers without a list of models accept
-_KEYS = "DREAMR_TRANSCRIBER_API_KEY"
 
 
 class ServedTranscriber:
@@ -43,7 +43,7 @@ class ServedTranscriber:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._options = HttpOptions(url, model, api_key)
-        self._client = Client(self._options, transport, keys=_KEYS)
+        self._client = Client(self._options, transport, keys=TRANSCRIBER_KEY)
         self._model: str | None = None
         self._starting = anyio.Lock()
 

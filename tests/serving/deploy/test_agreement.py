@@ -473,6 +473,18 @@ def test_images_have_no_transcriber(transcriber: str, form: Format, tmp_path: Pa
     assert deployment_files(transcribing(tmp_path, "http://t:1/v1"), form)
 
 
+@pytest.mark.parametrize("form", ["compose", "kubernetes", "systemd"])
+def test_the_key_of_a_transcriber_may_be_left_empty(form: Format, tmp_path: Path) -> None:
+    texts = deployment_files(transcribing(tmp_path, "http://t:1/v1"), form)
+    (example,) = (text for name, text in texts.items() if name.endswith(".example"))
+    assert re.search(r"DREAMR_TRANSCRIBER_API_KEY(=|: '')$", example, re.MULTILINE)
+    if form == "compose":
+        environment = yaml.safe_load(texts["compose.yaml"])["services"]["gateway"]["environment"]
+        assert environment == {"DREAMR_TRANSCRIBER_API_KEY": "${DREAMR_TRANSCRIBER_API_KEY:-}"}
+    if form == "kubernetes":
+        assert "key: DREAMR_TRANSCRIBER_API_KEY" in texts["gateway.yaml"]
+
+
 @pytest.mark.parametrize("form", ["ray", "systemd"])
 def test_a_folder_with_a_transcriber_is_not_copied(form: Format, tmp_path: Path) -> None:
     (tmp_path / "whisper").mkdir()

@@ -23,11 +23,13 @@ from dreamr.serving.deploy.images import (
 )
 from dreamr.serving.deploy.plan import (
     GATEWAY,
+    OPTIONAL,
     STARTING_SECONDS,
     EngineService,
     Plan,
     RouterService,
     Service,
+    secret_lines,
     secret_variable,
     split,
 )
@@ -36,6 +38,8 @@ from dreamr.serving.options import ServeOptions
 
 SECRETS = ".env"  # which Compose reads by itself
 _PORT = 8500  # of the gateway in its container
+# The gateway's image has no curl.
+_READY = f"from urllib.request import urlopen; urlopen('http://127.0.0.1:{_PORT}/ready', timeout=5)"
 _LOGS = {"driver": "json-file", "options": {"max-size": "50m", "max-file": "3"}}
 
 
@@ -72,7 +76,7 @@ def files(found: Plan) -> dict[str, str]:
 def secrets_example(found: Plan) -> str:
     """Return an environment file in which the values of all secrets are left open."""
     lines = [f"# Copy to {SECRETS}, fill in, and keep it out of version control."]
-    return "\n".join([*lines, *(f"{name}=" for name in found.secrets)]) + "\n"
+    return "\n".join([*lines, *secret_lines(found)]) + "\n"
 
 
 def grafana_dashboard() -> str:
@@ -97,9 +101,7 @@ def _engine(engine: EngineService) -> dict[str, Any]:
         "restart": "unless-stopped",
         "stop_grace_period": "60s",
         "logging": _LOGS,
-        "healthcheck": _health(
-            ["curl", "-fsS", f"http://127.0.0.1:{engine.port}/health"], STARTING_SECONDS
-        ),
+        "healthcheck": _health(_answered(engine)),
     }
     if command.environment:
         service["environment"] = {n: _value(text) for n, text in command.environment.items()}
@@ -131,10 +133,10 @@ def _gateway(found: Plan) -> dict[str, Any]:
         "restart": "unless-stopped",
         "stop_grace_period": f"{found.stop_seconds}s",
         "logging": _LOGS,
-        "healthcheck": _health(["python3", "-c", _probe(_PORT, "ready")], STARTING_SECONDS),
+        "healthcheck": _health(["python3", "-c", _READY]),
     }
     if found.keys:
-        service["environment"] = {name: _value(f"${{{name}}}") for name in found.keys}
+        service["environment"] = {name: _secret(name) for name in found.keys}
     if found.services:
         service["depends_on"] = _healthy(found.services)
     return service
@@ -151,7 +153,7 @@ def _router(router: RouterService) -> dict[str, Any]:
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "logging": _LOGS,
-        "healthcheck": _health(["python3", "-c", _probe(router.port, "health")], STARTING_SECONDS),
+        "healthcheck": _health(_answered(router)),
     }
     if router.servers:
         service["depends_on"] = _healthy(router.servers)
@@ -169,16 +171,15 @@ def _published(gateway: ServeOptions) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{gateway.port}:{_PORT}"
 
 
-def _probe(port: int, path: str) -> str:
-    """Return Python that fails unless a path is answered with status 200."""
-    url = f"http://127.0.0.1:{port}/{path}"
-    return f"from urllib.request import urlopen; urlopen('{url}', timeout=5)"
+def _answered(one: Service) -> list[str]:
+    """Return a command that fails unless a service is healthy; its image must have curl."""
+    return ["curl", "-fsS", f"http://127.0.0.1:{one.port}/health"]
 
 
-def _health(command: list[str], start: int) -> dict[str, Any]:
+def _health(command: list[str]) -> dict[str, Any]:
     return {
         "test": ["CMD", *command],
-        "start_period": f"{start}s",
+        "start_period": f"{STARTING_SECONDS}s",
         "interval": "10s",
         "timeout": "10s",
         "retries": 6,
@@ -188,7 +189,12 @@ def _health(command: list[str], start: int) -> dict[str, Any]:
 def _value(text: str) -> str:
     """Return a text in which Compose replaces nothing but a secret, which must be set."""
     variable = secret_variable(text)
-    return text.replace("$", "$$") if variable is None else f"${{{variable}:?set it in {SECRETS}}}"
+    return text.replace("$", "$$") if variable is None else _secret(variable)
+
+
+def _secret(variable: str) -> str:
+    """Return a reference to a secret, which must be set unless it can be empty."""
+    return f"${{{variable}:-}}" if variable in OPTIONAL else f"${{{variable}:?set it in {SECRETS}}}"
 
 
 def _monitoring() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dreamr.serving.deploy.plan import EngineService, Plan, own_transcribers
 from dreamr.serving.launch.program import EngineCommand
 
 GATEWAY_IMAGE = f"dreamr:{__version__}"  # built by scripts/build-image
-ROUTER_IMAGE = "vllm/vllm-router:latest"
+ROUTER_IMAGE = "vllm/vllm-router:latest"  # of python:3.12-slim, with curl
 PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
 GRAFANA_IMAGE = "grafana/grafana:12.1.1"
 CONFIG = "/etc/dreamr/config"  # folder of the gateway's pair file in its container

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from dreamr._api_keys import TRANSCRIBER_KEY
 from dreamr._option_specs import BadOption
 from dreamr.engines import is_served
 from dreamr.engines.address import parse_address
@@ -20,6 +21,7 @@ FIRST_PORT = 8001  # of engines whose port the file leaves open
 STARTING_SECONDS = 1800  # that an engine has to load its weights, downloads included
 GATEWAY = "gateway"
 REDIS_PASSWORD = "DREAMR_REDIS_PASSWORD"
+OPTIONAL = (TRANSCRIBER_KEY,)  # secrets that can be empty
 _ANY = "0.0.0.0"
 _RESERVED = (GATEWAY, "prometheus", "grafana")
 
@@ -143,8 +145,10 @@ class Plan:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Variables of the gateway's secrets, sorted: API keys of models, a password of Redis."""
+        """Variables of the gateway's secrets, sorted: API keys of servers, a password of Redis."""
         found = {key_variable(model) for model in self.pair_file.used_models().values()}
+        if any(is_served(transcriber) for _, transcriber in _transcribers(self.pair_file)):
+            found.add(TRANSCRIBER_KEY)
         if self.pair_file.gateway.store is not None:
             found.add(REDIS_PASSWORD)
         return tuple(sorted(name for name in found if name is not None))
@@ -290,11 +294,22 @@ def _devices(model: ModelEntry) -> set[int]:
 
 
 def own_transcribers(pair_file: PairFile) -> Iterator[tuple[str, str]]:
-    """Yield pairs that transcribe without a server, by name, each with its transcriber."""
+    """Return pairs that transcribe without a server, by name, each with its transcriber."""
+    return (found for found in _transcribers(pair_file) if not is_served(found[1]))
+
+
+def _transcribers(pair_file: PairFile) -> Iterator[tuple[str, str]]:
     for entry in pair_file.pairs.values():
-        transcriber = entry.given_options.get("transcriber")
-        if transcriber is not None and not is_served(transcriber):
+        if (transcriber := entry.given_options.get("transcriber")) is not None:
             yield entry.name, transcriber
+
+
+def secret_lines(found: Plan) -> Iterator[str]:
+    """Yield the lines of an environment file in which the values of secrets are left open."""
+    for name in found.secrets:
+        if name in OPTIONAL:
+            yield "# Empty if the server takes no key:"
+        yield f"{name}="
 
 
 def secret_variable(text: str) -> str | None:

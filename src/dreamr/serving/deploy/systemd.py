@@ -10,6 +10,7 @@ from dreamr.serving.deploy.plan import (
     EngineService,
     Plan,
     RouterService,
+    secret_lines,
     secret_variable,
     split,
 )
@@ -53,7 +54,7 @@ def files(found: Plan) -> dict[str, str]:
         found, lambda e: f"{HOST}:{e.port}", gateway.port, gateway.host
     )
     lines = [f"# Copy to {_folder(found)}/{SECRETS} with mode 0600, and fill in."]
-    written[f"{SECRETS}.example"] = "\n".join([*lines, *(f"{n}=" for n in found.secrets)]) + "\n"
+    written[f"{SECRETS}.example"] = "\n".join([*lines, *secret_lines(found)]) + "\n"
     return written | copied_texts(found.pair_file)
 
 

@@ -131,11 +131,12 @@ class Endpoint:
             again = await self._attempts.known(self._name(request, client), client.name)
             async with self._access.request(client, again=again) as (quota, lease):
                 job = await self._job(request, client, quota, lease, began)
+                runs = self._served.runs_of(job.parsed.model)
                 apart = await self._apart(job)
                 if apart is None:
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(self._await_disconnect, job, receive, tasks.cancel_scope)
-                        await self._work(job, tasks, scope, receive, send)
+                        await self._work(job, runs, tasks, scope, receive, send)
                         tasks.cancel_scope.cancel()
             if apart is not None:  # the run counts by itself
                 await apart(scope, receive, send)
@@ -163,13 +164,13 @@ class Endpoint:
         return Response(events + self._api.end, headers=headers)
 
     async def _work(
-        self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
+        self, job: Job, runs: Runs, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Run a valid request and send the response."""
         if job.committed:
-            self._runs(job).metrics.resumed(self.resumption)
-        tasks.start_soon(self._runs(job).run, job)
-        await self._answer(job, scope, receive, send)
+            runs.metrics.resumed(self.resumption)
+        tasks.start_soon(runs.run, job)
+        await self._answer(job, runs, scope, receive, send)
 
     def _name(self, request: Request, client: Client) -> str | None:
         """Return the name of a request that can be repeated, None for others.
@@ -229,10 +230,6 @@ class Endpoint:
             committed=() if attempt is None else attempt.committed, attempt=attempt,
         )  # fmt: skip
 
-    def _runs(self, job: Job) -> Runs:
-        """Return what runs the model of a request."""
-        return self._served.runs_of(job.parsed.model)
-
     async def _await_disconnect(self, job: Job, receive: Receive, scope: anyio.CancelScope) -> None:
         """Cancel the request when the client disconnects."""
         while (await receive())["type"] != "http.disconnect":
@@ -242,9 +239,11 @@ class Endpoint:
             self._log(job, _CLIENT_CLOSED)
         scope.cancel()
 
-    async def _answer(self, job: Job, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, job: Job, runs: Runs, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         if job.parsed.stream:
-            await self._stream(job, scope, receive, send)
+            await self._stream(job, runs, scope, receive, send)
             return
         while True:
             match await job.next():
@@ -254,8 +253,8 @@ class Endpoint:
                 case ChoiceEvent() as piece:
                     list(job.reply.events(piece))
                 case RunFinished(result=result) if result.error is None:
-                    prompt = await self._runs(job).prompt_tokens(job)
-                    self._done(job, result, prompt)
+                    prompt = await runs.prompt_tokens(job)
+                    self._done(job, runs, result, prompt)
                     response = JSONResponse(
                         job.reply.whole(result, prompt), headers=job.quota.headers
                     )
@@ -264,7 +263,9 @@ class Endpoint:
                     await response(scope, receive, send)
                     return
 
-    async def _stream(self, job: Job, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _stream(
+        self, job: Job, runs: Runs, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         first: Piece | None = None
         with anyio.move_on_after(_STATUS_SECONDS):
             first = await job.next()
@@ -276,12 +277,14 @@ class Endpoint:
         headers = {**_STREAM, **job.quota.headers}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": raw})
-        async with aclosing(self._chunks(job, first)) as chunks:
+        async with aclosing(self._chunks(job, runs, first)) as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": self._api.end})
 
-    async def _chunks(self, job: Job, first: Piece | None) -> AsyncGenerator[bytes, None]:
+    async def _chunks(
+        self, job: Job, runs: Runs, first: Piece | None
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the server-sent events of a stream."""
         reply = job.reply
         if data := _joined(job, reply.opening()):
@@ -303,12 +306,12 @@ class Endpoint:
                         yield data
                     prompt = 0
                     if reply.counts_prompt or job.quota.counts_tokens:
-                        prompt = await self._runs(job).prompt_tokens(job)
+                        prompt = await runs.prompt_tokens(job)
                     data = _joined(job, reply.closing(result, prompt))
                     await self._keep(job)
                     if data:
                         yield data
-                    self._done(job, result, prompt)
+                    self._done(job, runs, result, prompt)
                     return
                 case _:
                     if data := _joined(job, reply.events(piece)):
@@ -324,12 +327,11 @@ class Endpoint:
         if job.attempt is not None:
             await job.attempt.end()
 
-    def _done(self, job: Job, result: Result, prompt: int) -> None:
+    def _done(self, job: Job, runs: Runs, result: Result, prompt: int) -> None:
         seconds = time.perf_counter() - job.began
-        metrics = self._runs(job).metrics
         if job.first is not None:
-            metrics.first(job.first)
-        metrics.answered(result, seconds, prompt)
+            runs.metrics.first(job.first)
+        runs.metrics.answered(result, seconds, prompt)
         self._log(job, 200, result)
 
     async def _refuse(

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from dreamr.serving.gateway.endpoint import Endpoint
 from dreamr.serving.gateway.job import Job
 from dreamr.serving.gateway.keys import Client
-from dreamr.serving.gateway.runs import public_error
+from dreamr.serving.gateway.runs import Runs, public_error
 
 
 class TokenCount(Endpoint):
@@ -21,11 +21,11 @@ class TokenCount(Endpoint):
         return None
 
     async def _work(
-        self, job: Job, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
+        self, job: Job, runs: Runs, tasks: TaskGroup, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Count the tokens of a valid request and send their number."""
         try:
-            count = await self._runs(job).count(job)
+            count = await runs.count(job)
         except Exception as error:
             await self._refuse(public_error(error, self._served.public), scope, receive, send, job)
             return

@@ -29,7 +29,7 @@ class _Received:
         self.first: int | None = None
         self.is_started = False
         self.is_deferred = False
-        self.cancel: Callable[[], None] | None = None
+        self.cancel: Callable[[], object] | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal in the main thread."""
@@ -90,9 +90,14 @@ def run(work: Callable[..., Awaitable[Found]], *given: Any) -> Found:
     import anyio
 
     async def cancelable() -> Found:
-        loop = asyncio.get_running_loop()
-        with _waking(loop), _canceling(loop, asyncio.current_task()):
-            return await work(*given)
+        task = asyncio.current_task()
+        assert task is not None
+        with _waking(asyncio.get_running_loop()):
+            _received.cancel = task.cancel
+            try:
+                return await work(*given)
+            finally:
+                _received.cancel = None
 
     try:
         return anyio.run(cancelable)
@@ -120,21 +125,6 @@ def _waking(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         finally:
             signal.set_wakeup_fd(before)
             loop.remove_reader(reading)
-
-
-@contextmanager
-def _canceling(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> Iterator[None]:
-    assert task is not None
-
-    def cancel() -> None:
-        task.cancel()
-        loop.call_soon_threadsafe(lambda: None)  # wakes the loop, whose thread runs the handler
-
-    _received.cancel = cancel
-    try:
-        yield
-    finally:
-        _received.cancel = None
 
 
 def _end(number: int) -> None:

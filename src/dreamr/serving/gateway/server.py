@@ -251,16 +251,17 @@ def _reloading(keys: ApiKeys, options: ServeOptions) -> Iterator[None]:
         keys.replace(clients)
         log(logging.INFO, "%d keys read from --keys-file %s", len(clients), options.keys_file)
 
-    def on_hangup() -> None:
+    def start() -> None:
         tasks.add(task := loop.create_task(reload()))
         task.add_done_callback(tasks.discard)
 
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    # `loop.remove_signal_handler` would leave no handler, and no way for signals to wake the loop.
+    before = signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(start))
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)
         for task in tasks:
             task.cancel()
 

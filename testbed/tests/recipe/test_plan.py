@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from dreamr_testbed.recipe.plan import RECIPE, BadRecipe, read_recipes
+from dreamr_testbed.recipe.plan import RECIPE, BadRecipe, levels_of, read_recipes
 from dreamr_testbed.suites import LEVELS
 
 TEXT = RECIPE.read_text()
@@ -20,8 +20,8 @@ def test_both_models_of_the_pair_have_a_recipe():
 def test_a_further_stage_is_read_like_the_others():
     first, second, _ = read_recipes()["target"].further
     assert (first.name, first.layers, first.best) == ("compare-count", 12, 50)
-    assert second.levels_of("docmath-hard") == (1,)
-    assert second.levels_of("clip") == LEVELS
+    assert levels_of("docmath-hard", second.levels) == (1,)
+    assert levels_of("clip", second.levels) == LEVELS
 
 
 def test_a_further_stage_follows_those_before_it():
@@ -36,7 +36,7 @@ def test_missing_keys_get_defaults_and_lists_become_tuples():
     see, *_, same = read_recipes()["target"].stages
     assert see.shares == dict.fromkeys(("docmath", "story", "vqa"), 1 / 3)
     assert same.shares == {"docmath": 0.4, "story": 0.25, "vqa": 0.35}
-    assert same.levels_of("vqa") == LEVELS
+    assert levels_of("vqa", same.levels) == LEVELS
     assert same.seldom == ("chart", "count")
     assert see.branches is None
 

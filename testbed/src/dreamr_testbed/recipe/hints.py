@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dreamr.evaluation.tasks import MARKER
-from dreamr_testbed.recipe.plan import Stage
+from dreamr_testbed.recipe.plan import Stage, levels_of
 from dreamr_testbed.recipe.tokens import DELIMITER, QUESTIONS
 from dreamr_testbed.suites import SUITES, TRAINED, draw_scene
 
@@ -19,7 +19,7 @@ def trained_tasks(stages: Sequence[Stage]) -> dict[str, tuple[int, ...]]:
     levels = {suite: set(known) for suite, known in TRAINED.items()}
     for stage in stages:
         for suite in stage.shares.keys() - SUITES.keys():
-            levels.setdefault(suite, set()).update(stage.levels_of(suite))
+            levels.setdefault(suite, set()).update(levels_of(suite, stage.levels))
     return {suite: tuple(sorted(known)) for suite, known in sorted(levels.items())}
 
 
@@ -29,7 +29,7 @@ def most_images(stages: Sequence[Stage]) -> int:
         draw_scene(suite, "train", index, level)
         for stage in stages
         for suite in stage.shares.keys() - SUITES.keys()
-        for level in stage.levels_of(suite)
+        for level in levels_of(suite, stage.levels)
         for index in range(DRAWN)
     )
     return max((len(scene.views) for scene in drawn), default=1)

@@ -39,7 +39,7 @@ class Stage:
         easy: Share of examples at level 1, changing linearly to a third over the stage.
         decay: Whether the learning rate decays linearly to 0.
         shares: Relative frequency of each suite.
-        levels: Levels of the problems of a suite; of suites that are not listed, all.
+        levels: Levels of the problems of a suite; see `levels_of`.
         seldom: Kinds of scenes that are already learned; four of five of their problems are
             replaced by new ones.
         drills: Share of examples that are drills, decaying to 0 over the first half.
@@ -96,10 +96,6 @@ class Stage:
         """Whether all problems are of the suites with one image."""
         return self.shares.keys() <= SUITES.keys()
 
-    def levels_of(self, suite: str) -> tuple[int, ...]:
-        """Return the levels of the problems of a suite."""
-        return self.levels.get(suite, LEVELS)
-
     def data_mix(self, usual: DataMix) -> DataMix:
         """Return the data mix of this stage, given that of the model."""
         branches = usual.branches if self.branches is None else self.branches
@@ -138,6 +134,11 @@ def read_recipes(path: Path = RECIPE) -> dict[str, Recipe]:
     """
     models = tomllib.loads(path.read_text(encoding="utf-8"))
     return {name: _recipe(name, tables) for name, tables in models.items()}
+
+
+def levels_of(suite: str, levels: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the levels of the problems of a suite: all, if none are given for it."""
+    return levels.get(suite, LEVELS)
 
 
 def _recipe(name: str, tables: Mapping[str, Any]) -> Recipe:

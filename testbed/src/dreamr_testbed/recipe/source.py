@@ -12,13 +12,13 @@ from dreamr_testbed.recipe.drills import draw_drill, draw_judged_drill
 from dreamr_testbed.recipe.examples import Example, ExampleMaker
 from dreamr_testbed.recipe.mistakes import Mistake
 from dreamr_testbed.recipe.places import draw_lookups
-from dreamr_testbed.recipe.plan import Stage
+from dreamr_testbed.recipe.plan import Stage, levels_of
 from dreamr_testbed.recipe.team import ALONE, Team
-from dreamr_testbed.suites import LEVELS, SUITES, Problem, make_problem
+from dreamr_testbed.suites import SUITES, Problem, make_problem
 
 POOL = 16  # batches that are drawn together and bucketed by length
 _EQUAL: Mapping[str, float] = dict.fromkeys(SUITES, 1.0)
-_ALL: Mapping[str, Sequence[int]] = {}
+_ALL: Mapping[str, tuple[int, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def draw_problem(
     rng: Random,
     easy: float,
     shares: Mapping[str, float] = _EQUAL,
-    levels: Mapping[str, Sequence[int]] = _ALL,
+    levels: Mapping[str, tuple[int, ...]] = _ALL,
 ) -> Problem:
     """Draw a problem.
 
@@ -119,10 +119,11 @@ def draw_problem(
         rng: Source of randomness.
         easy: Probability of level 1.
         shares: Relative frequency of each suite.
-        levels: Levels of the problems of a suite, in place of another that is drawn.
+        levels: Levels of the problems of a suite (see `levels_of`); another that is drawn is
+            replaced by one of them.
     """
     level = 1 if rng.random() < easy else rng.choice((2, 3))
     suite = rng.choices(tuple(shares), tuple(shares.values()))[0]
-    if level not in (known := levels.get(suite, LEVELS)):
+    if level not in (known := levels_of(suite, levels)):
         level = rng.choice(known)
     return make_problem(suite, "train", rng.getrandbits(40), level)

@@ -44,7 +44,7 @@ from dreamr_testbed.recipe.models import (
     load_model,
     rename_tower,
 )
-from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
+from dreamr_testbed.recipe.plan import Recipe, Stage, levels_of, read_recipes
 from dreamr_testbed.recipe.source import SampleSource, batches, draw_problem
 from dreamr_testbed.recipe.team import ALONE, Team, run_team
 from dreamr_testbed.recipe.weights import BestWeights, blend
@@ -246,7 +246,7 @@ class Training:
 
     def _evaluate(self, stage: Stage) -> None:
         if self.team.leads:
-            levels = {suite: stage.levels_of(suite) for suite in stage.shares}
+            levels = {suite: levels_of(suite, stage.levels) for suite in stage.shares}
             count = 96 if stage.single_images else 32
             mix = self.recipe.data_mix
             self._log(stage, loop.solved(self.model, self.maker, mix, self.pad, levels, count))

@@ -36,7 +36,7 @@ class Tool:
             raise BadConversation("a tool has no name: give each tool the name of its function")
         try:
             schema = json.loads(self.parameters)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise BadConversation(
                 f"the parameters of tool {self.name} are not JSON text: pass a JSON Schema"
             ) from error

@@ -196,3 +196,12 @@ def test_tools_calls_and_their_results_are_shown_to_the_template() -> None:
     )
     text = text_of(prompter(TOOLED).opening(Conversation(turns, (Tool("weather"),))))
     assert text == "weather(object)user: Warm? assistant: [weather Rome](Ask.) tool: 21 "
+
+
+@pytest.mark.parametrize("arguments", ["Rome", "[" * 100_000])
+def test_arguments_of_a_call_that_are_no_object_are_shown_as_they_are(arguments: str) -> None:
+    template = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments }}"
+    call = Turn("assistant", (), (ToolCall("a", "weather", arguments),))
+    end = "{% endfor %}{% endfor %}"
+    asked = Conversation((Turn("user", (Text("Warm?"),)), call))
+    assert text_of(prompter(template + end).opening(asked)) == arguments

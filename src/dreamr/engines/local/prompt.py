@@ -222,7 +222,7 @@ def _arguments(text: str) -> Any:
     """Return the arguments of a call: an object as templates expect it, or the text."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return found if isinstance(found, dict) else text
 

@@ -270,7 +270,7 @@ def _attachments(value: object) -> list[object]:
         case str() if value.lstrip().startswith("["):  # of a table, whose cells are text
             try:
                 found = json.loads(value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise _Invalid("attachments is not a valid list in JSON") from error
             return found if isinstance(found, list) else [found]
         case _:

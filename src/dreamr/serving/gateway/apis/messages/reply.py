@@ -200,6 +200,6 @@ def _input(arguments: str) -> Json:
     """Return the arguments of a call; a model can write what is not an object."""
     try:
         found = json.loads(arguments or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = arguments
     return found if isinstance(found, dict) else {"arguments": found}

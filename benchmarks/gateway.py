@@ -222,7 +222,7 @@ def leaving(repeats: int) -> dict[str, float]:
     return found
 
 
-async def _crowd(url: str, method: str, clients: int, requests: int) -> list[float]:
+async def _closed_loop(url: str, method: str, clients: int, requests: int) -> list[float]:
     """Run concurrent clients; return the seconds of all requests but each client's first."""
     found: list[float] = []
     limits = httpx2.Limits(max_connections=clients)
@@ -259,13 +259,13 @@ def load(rounds: int) -> list[dict[str, Any]]:
     for plan in PAIRS:
         for aware in (True, False):
             with gateway(plan, aware=aware) as url:
-                anyio.run(_crowd, url, "fpsr", 4, WARM)  # load control needs measured runs
+                anyio.run(_closed_loop, url, "fpsr", 4, WARM)  # load control needs measured runs
                 for clients in CONCURRENCY:
                     took: dict[str, list[float]] = {"target": [], "fpsr": []}
                     requests = 6 if clients < 4 else 3
                     for _ in range(rounds):
                         for method, found in took.items():
-                            found += anyio.run(_crowd, url, method, clients, requests)
+                            found += anyio.run(_closed_loop, url, method, clients, requests)
                     ratio = _ratio(took["target"], took["fpsr"])
                     row = {"pair": plan.name, "aware": aware, "clients": clients, "ratio": ratio}
                     rows.append({**row, "target": statistics.median(took["target"])})

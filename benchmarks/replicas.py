@@ -248,7 +248,7 @@ def busy() -> tuple[float, float]:
     return sum(fields[:8]) - idle, idle
 
 
-async def crowd(replicas: list[Process], places: int, seconds: float) -> dict[str, Any]:
+async def closed_loop(replicas: list[Process], places: int, seconds: float) -> dict[str, Any]:
     """Let as many clients as there are places ask, and measure after a while."""
     took: list[float] = []
     start = time.perf_counter() + WARM
@@ -283,7 +283,7 @@ def scaling(options: argparse.Namespace, flags: list[str]) -> list[dict[str, Any
     rows: list[dict[str, Any]] = []
     for count in options.replicas:
         with gateways(count, options.places, flags, options.in_process) as replicas:
-            found = anyio.run(crowd, replicas, options.places, options.seconds)
+            found = anyio.run(closed_loop, replicas, options.places, options.seconds)
         first = rows[0]["streams_per_second"] if rows else found["streams_per_second"]
         rows.append({"replicas": count, **found, "ratio": found["streams_per_second"] / first})
         print(

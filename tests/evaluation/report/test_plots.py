@@ -52,7 +52,7 @@ def test_images_for_dark_pages_are_dark(dark):
     assert (max(figure.get_facecolor()[:3]) < 0.3) == dark
 
 
-def crowd():
+def close_together():
     """Return samples of a dozen methods of nearly equal speed and accuracy."""
     samples = make_samples(3, methods=("target", "fpsr"))
     for at in range(12):
@@ -65,7 +65,7 @@ def crowd():
     return samples
 
 
-@pytest.mark.parametrize("samples", [SAMPLES, crowd()], ids=["standard", "crowd"])
+@pytest.mark.parametrize("samples", [SAMPLES, close_together()], ids=["standard", "close together"])
 def test_names_do_not_lie_on_each_other(samples):
     data = data_of(samples)
     with style(data.theme):

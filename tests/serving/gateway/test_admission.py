@@ -13,7 +13,7 @@ from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.errors import ApiError
 
 
-class Crowd:
+class Requests:
     """Requests that hold a place until released."""
 
     def __init__(self, admission: Admission) -> None:
@@ -48,49 +48,49 @@ async def settle() -> None:
 
 
 def play(
-    work: Callable[[Crowd, Callable[[str], Awaitable[None]]], Awaitable[None]],
+    work: Callable[[Requests, Callable[[str], Awaitable[None]]], Awaitable[None]],
     running: int,
     waiting: int,
     *,
     shared: bool = True,
-) -> Crowd:
-    async def main() -> Crowd:
-        crowd = Crowd(Admission(running, waiting, shared=lambda: shared))
+) -> Requests:
+    async def main() -> Requests:
+        requests = Requests(Admission(running, waiting, shared=lambda: shared))
         async with anyio.create_task_group() as tasks:
 
             async def come(client: str) -> None:
-                tasks.start_soon(crowd.come, client)
+                tasks.start_soon(requests.come, client)
                 await settle()
 
-            await work(crowd, come)
+            await work(requests, come)
             tasks.cancel_scope.cancel()
-        assert crowd.admission.running == crowd.admission.waiting == 0
-        return crowd
+        assert requests.admission.running == requests.admission.waiting == 0
+        return requests
 
     return anyio.run(main)
 
 
 def test_requests_over_the_limit_wait_in_order() -> None:
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "a", "a"):
             await come(client)
-        assert (crowd.admission.running, crowd.admission.waiting) == (2, 1)
-        await crowd.go()
-        assert (crowd.admission.running, crowd.admission.waiting) == (2, 0)
+        assert (requests.admission.running, requests.admission.waiting) == (2, 1)
+        await requests.go()
+        assert (requests.admission.running, requests.admission.waiting) == (2, 0)
 
     assert play(work, 2, 5, shared=False).served == ["a", "a", "a"]
 
 
 def test_a_client_that_floods_the_gateway_leaves_a_place_for_others() -> None:
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         for _ in range(40):
             await come("a")
-        assert crowd.served == ["a"] * 6
+        assert requests.served == ["a"] * 6
         for client in ("b", "c"):
             await come(client)
-        assert crowd.served[6:] == ["b", "c"]
+        assert requests.served[6:] == ["b", "c"]
         await come("b")
-        assert crowd.admission.running == 8, "the second request of a client has to wait"
+        assert requests.admission.running == 8, "the second request of a client has to wait"
 
     play(work, 8, 99)
 
@@ -118,12 +118,12 @@ def test_waiting_requests_of_the_lowest_priority_come_first() -> None:
 
 
 def test_a_waiting_client_without_a_place_comes_first() -> None:
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "a", "b", "b", "a", "c"):
             await come(client)
-        assert crowd.served == ["a", "b"]
-        await crowd.go("a")
-        assert crowd.served == ["a", "b", "c"]
+        assert requests.served == ["a", "b"]
+        await requests.go("a")
+        assert requests.served == ["a", "b", "c"]
 
     play(work, 2, 9)
 
@@ -137,17 +137,17 @@ def test_clients_get_the_same_time_whatever_their_requests_take(
     monkeypatch.setattr(anyio, "current_time", lambda: now)
     used = {"a": 0.0, "b": 0.0}
 
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         nonlocal now
         for client in "ab" * 10:
             await come(client)
         for _ in range(200):
-            client = crowd.gates[0][0]
+            client = requests.gates[0][0]
             took = seconds if client == "a" else 1.0
             now += took
             used[client] += took
             await come(client)
-            await crowd.go()
+            await requests.go()
 
     play(work, 1, 99)
     assert abs(used["a"] - used["b"]) <= seconds + 1
@@ -157,57 +157,57 @@ def test_time_cannot_be_saved_up_by_waiting(monkeypatch: pytest.MonkeyPatch) -> 
     now = 0.0
     monkeypatch.setattr(anyio, "current_time", lambda: now)
 
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         nonlocal now
         for client in "aaaa":
             await come(client)
         for _ in range(2):
             now += 1000.0
-            await crowd.go()
+            await requests.go()
         for client in "bbbb":
             await come(client)
         for _ in range(3):
             now += 1.0
-            await crowd.go()
+            await requests.go()
 
     assert sorted(play(work, 1, 99).served[3:6]) in (["a", "b", "b"], ["a", "a", "b"])
 
 
 def test_a_client_with_many_requests_does_not_keep_others_waiting() -> None:
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "a", "a", "a", "b", "c"):
             await come(client)
         for _ in range(5):
-            await crowd.go()
+            await requests.go()
 
     assert set(play(work, 1, 9).served[1:4]) == {"a", "b", "c"}
 
 
 def test_a_full_queue_makes_room_for_a_client_with_fewer_requests() -> None:
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "a", "a", "a"):
             await come(client)
         await come("b")
-        assert crowd.refused == ["a"]
+        assert requests.refused == ["a"]
         await come("a")
-        assert crowd.refused == ["a", "a"]
+        assert requests.refused == ["a", "a"]
 
     play(work, 1, 3)
 
 
 def test_a_client_that_disconnects_while_waiting_is_not_served() -> None:
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         for client in ("a", "b", "c"):
             await come(client)
-        crowd.scopes[1][1].cancel()
+        requests.scopes[1][1].cancel()
         await settle()
-        await crowd.go()
+        await requests.go()
 
     assert play(work, 1, 5).served == ["a", "c"]
 
 
 def test_without_a_queue_the_second_request_is_refused() -> None:
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         await come("a")
         await come("b")
 
@@ -231,20 +231,20 @@ def test_retry_after_grows_with_the_queue() -> None:
 def test_places_are_neither_lost_nor_given_twice(
     moves: list[tuple[str, str]], running: int, waiting: int
 ) -> None:
-    async def work(crowd: Crowd, come: Callable[[str], Awaitable[None]]) -> None:
+    async def work(requests: Requests, come: Callable[[str], Awaitable[None]]) -> None:
         for move, client in moves:
             if move == "come":
                 await come(client)
-            elif move == "go" and crowd.gates:
-                await crowd.go()
-            elif move == "leave" and crowd.scopes:
-                _, scope = crowd.scopes.pop()
+            elif move == "go" and requests.gates:
+                await requests.go()
+            elif move == "leave" and requests.scopes:
+                _, scope = requests.scopes.pop()
                 scope.cancel()
                 await settle()
-            admission = crowd.admission
+            admission = requests.admission
             assert admission.running <= running
             assert admission.waiting <= waiting
-            holders = Counter(name for name, _ in crowd.gates)
+            holders = Counter(name for name, _ in requests.gates)
             reserved = 1 if running > 1 else 0
             assert admission.running >= running - reserved or admission.waiting == 0
             if admission.running < running:
@@ -252,10 +252,10 @@ def test_places_are_neither_lost_nor_given_twice(
                     "a client without a place waits although one is free"
                 )
 
-    crowd = play(work, running, waiting)
+    requests = play(work, running, waiting)
     came = sum(move == "come" for move, _ in moves)
-    assert len(crowd.served) + len(crowd.refused) <= came
-    assert not Counter(crowd.served) - Counter(c for m, c in moves if m == "come")
+    assert len(requests.served) + len(requests.refused) <= came
+    assert not Counter(requests.served) - Counter(c for m, c in moves if m == "come")
 
 
 def test_the_error_has_the_format_of_openai() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.processes import HEAD, environment, start, until
+from support.forked import fork
+from support.processes import HEAD, Started, start, until
 
 ANSWERING = HEAD + "sys.exit(main(open_model=Pair()))\n"
 SLOW = HEAD + 'sys.exit(main(open_model=Pair(target={"token_seconds": 0.02})))\n'
@@ -23,20 +24,18 @@ def write(folder: Path, count: int = 3, **more: object) -> Path:
     return path
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", ANSWERING, "batch", "r.jsonl", "--out", "a.jsonl", *arguments],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def run(
+    folder: Path, *arguments: str, start: Callable[..., Started] = fork
+) -> subprocess.CompletedProcess[str]:
+    line = ("batch", "r.jsonl", "--out", "a.jsonl", *arguments)
+    with start(ANSWERING, *line, cwd=folder) as process:
+        output, said = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(line, process.returncode, output, said)
 
 
 def test_the_summary_has_tokens_acceptance_and_steps(tmp_path: Path) -> None:
     write(tmp_path)
-    done = run(tmp_path)
+    done = run(tmp_path, start=start)
     assert done.returncode == 0
     assert "3 of 3 requests, 4 at a time\n3 answered, 0 failed; " in done.stderr
     assert "tokens: draft " in done.stderr

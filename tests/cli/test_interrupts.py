@@ -7,20 +7,26 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from dreamr.trace import read_trace
-from support.processes import HANGING, HEAD, SEQUENTIAL, environment, start
+from support.forked import fork
+from support.processes import HANGING, HEAD, SEQUENTIAL, Started, environment, start
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
-def hanging(*arguments: str | Path, code: str = HANGING, **given: object) -> subprocess.Popen[str]:
+def hanging(
+    *arguments: str | Path,
+    code: str = HANGING,
+    start: Callable[..., Started] = fork,
+    **given: object,
+) -> Started:
     """Start a run, and return it when its first step is shown and the target hangs."""
     process = start(code, *SEQUENTIAL, *arguments, **given)
     assert process.stderr is not None
@@ -35,7 +41,7 @@ def test_a_signal_ends_a_run_with_its_files_one_line_and_its_status(
     trace, html = tmp_path / "t.jsonl", tmp_path / "t.html"
     trace.write_text("an older trace")
     html.write_text("an older page")
-    with hanging("--trace", trace, "--html", html) as process:
+    with hanging("--trace", trace, "--html", html, start=start) as process:
         assert html.read_text() == "an older page"
         process.send_signal(number)
         output, shown = process.communicate(timeout=60)
@@ -104,7 +110,7 @@ def test_a_signal_ends_every_command_that_runs_models(
     line: str, number: int, status: int, tmp_path: Path
 ) -> None:
     words = [word.replace("OUT", str(tmp_path / "out")) for word in line.split()]
-    with start(ANNOUNCED, *words) as process:
+    with fork(ANNOUNCED, *words) as process:
         assert process.stderr is not None
         while "opening" not in (shown := process.stderr.readline()):
             assert shown, "the command ended"
@@ -222,11 +228,9 @@ def screen_of(controller: int, until: bytes = b"") -> bytes:
 def test_ctrl_c_on_a_terminal_shows_the_cursor_again(twice: bool) -> None:
     controller, terminal = pty.openpty()
     code = STUCK if twice else HANGING
-    line = [sys.executable, "-c", code, *SEQUENTIAL]
+    given = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
     environ = environment(TERM="xterm")
-    with subprocess.Popen(
-        line, stdin=terminal, stdout=terminal, stderr=terminal, env=environ, start_new_session=True
-    ) as process:
+    with fork(code, *SEQUENTIAL, env=environ, start_new_session=True, **given) as process:
         os.close(terminal)
         shown = screen_of(controller, b"Tea costs 2.50.")
         process.send_signal(signal.SIGINT)
@@ -245,15 +249,9 @@ def test_a_terminal_that_is_closed_ends_the_run_with_its_files(tmp_path: Path) -
     html = tmp_path / "t.html"
     controller, terminal = pty.openpty()
     code = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n" + HANGING
-    line = [sys.executable, "-c", code, *SEQUENTIAL, "--html", str(html)]
-    with subprocess.Popen(
-        line,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env=environment(TERM="xterm"),
-        start_new_session=True,
-    ) as process:
+    given = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    environ, line = environment(TERM="xterm"), (*SEQUENTIAL, "--html", html)
+    with start(code, *line, env=environ, start_new_session=True, **given) as process:
         os.close(terminal)
         screen_of(controller, b"Tea costs 2.50.")
         os.close(controller)
@@ -276,7 +274,7 @@ PLUGINS = {
 def test_a_plugin_that_leaves_is_one_line(text: str, says: str, tmp_path: Path) -> None:
     (plugin := tmp_path / "leaving.py").write_text(text)
     line = ["bench", "run", "--task", "leaving", "--plugin", str(plugin), "--out"]
-    with start(HEAD + "sys.exit(main(open_model=Pair()))", *line, tmp_path / "b") as process:
+    with fork(HEAD + "sys.exit(main(open_model=Pair()))", *line, tmp_path / "b") as process:
         _, shown = process.communicate(timeout=60)
     assert process.returncode in (1, 2)
     assert shown.count("\n") == 1

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +16,9 @@ import pytest
 
 from dreamr.cli import main
 from dreamr.engines import Capabilities
+from support.forked import fork
 from support.pairs import Pair
-from support.processes import start, until
+from support.processes import Started, environment, start, until
 from support.raw_server import closed_port
 from support.redis_server import RedisServer, needs_redis
 
@@ -35,13 +34,9 @@ ASKED = {"model": "dreamr", "messages": [{"role": "user", "content": "What do th
 
 @contextmanager
 def serving(
-    *flags: str, token: float = 0.0, code: str = CODE
+    *flags: str, token: float = 0.0, code: str = CODE, start: Callable[..., Started] = fork
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", code.replace("TOKEN", str(token)), *flags],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"},
-    )  # fmt: skip
+    process = start(code.replace("TOKEN", str(token)), *flags, env=environment(COLUMNS="200"))
     try:
         assert process.stderr is not None
         for line in process.stderr:
@@ -56,7 +51,7 @@ def serving(
 
 
 def test_it_answers_until_it_is_told_to_stop() -> None:
-    with serving("--method", "target", "--drain", "0") as (process, url):
+    with serving("--method", "target", "--drain", "0", start=start) as (process, url):
         found = httpx2.post(f"{url}/v1/chat/completions", json=ASKED, timeout=20).json()
         assert found["choices"][0]["message"]["content"] == "3.70"
         process.send_signal(signal.SIGTERM)
@@ -262,7 +257,7 @@ sys.exit(main(["serve", "--port", "0", *sys.argv[1:]]))
 def test_a_signal_ends_the_wait_for_a_server_at_once() -> None:
     nowhere = f"http://127.0.0.1:{closed_port()}/v1"
     flags = ("--target", nowhere, "--draft", nowhere, "--wait", "3600")
-    process = start(SERVED, *flags)
+    process = fork(SERVED, *flags)
     assert process.stderr is not None
     lines = iter(process.stderr)
     assert any("waiting for the" in line for line in lines)
@@ -296,7 +291,7 @@ def test_a_store_that_cannot_be_used_is_an_error_before_the_models_are_loaded(
     url: str, message: str, tmp_path: Path
 ) -> None:
     with RedisServer(tmp_path, "--requirepass", "secret") as server:
-        process = start(CODE.replace("TOKEN", "0"), "--store", url.format(url=server.url))
+        process = fork(CODE.replace("TOKEN", "0"), "--store", url.format(url=server.url))
         _, said = process.communicate(timeout=60)
     assert (process.returncode, message in said) == (2, True), said
     assert "loading" not in said

@@ -20,12 +20,14 @@ from dreamr.pairs.running import is_up
 from dreamr.serving.launch.instance import owner
 from dreamr.serving.launch.leftovers import marked
 from dreamr.serving.launch.ports import free_port
+from support.forked import fork
 from support.launched import SECONDS, Ends
 from support.pair_files import write_pair_file
-from support.processes import environment, until
+from support.processes import until
 
 SUPPORT = Path(__file__).parents[1] / "support"
 PROGRAM = str(SUPPORT / "engine_program.py")
+UP = "import sys; from dreamr.cli import main; sys.exit(main())"
 START_SECONDS = 4 * SECONDS  # of two servers and a gateway, on a busy machine
 
 
@@ -61,16 +63,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def start(path: Path, *flags: str, doctor: bool = False) -> subprocess.Popen[str]:
-    """Start `dreamr up`."""
+    """Start `dreamr up`; with `--detach`, it starts itself as a process of its own."""
     flags = flags if doctor else ("--no-doctor", *flags)
-    return subprocess.Popen(
-        [sys.executable, "-m", "dreamr", "up", str(path), *flags],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return fork(UP, "up", path, *flags, stderr=subprocess.STDOUT)
 
 
 @contextmanager

@@ -50,11 +50,13 @@ class Started(subprocess.Popen[str]):
         super().__exit__(kind, error, trace)
 
 
-def start(code: str, *arguments: str | Path, **given: Any) -> Started:
+def start(
+    code: str, *arguments: str | Path, kind: type[Started] = Started, **given: Any
+) -> Started:
     """Start a command; standard error is a pipe unless another is given."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
     options = {**streams, "text": True, "env": environment(), **given}
-    return Started([sys.executable, "-c", code, *map(str, arguments)], **options)
+    return kind([sys.executable, "-c", code, *map(str, arguments)], **options)
 
 
 def shell(

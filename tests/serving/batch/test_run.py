@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,8 +27,9 @@ from dreamr.serving.batch import (
 )
 from dreamr.serving.gateway.local_files import local_client
 from support.attachments import png
+from support.forked import fork
 from support.pairs import Pair
-from support.processes import environment, until
+from support.processes import until
 
 pytestmark = pytest.mark.anyio
 
@@ -146,21 +146,20 @@ sys.exit(main(["batch", *sys.argv[1:]], open_model=Pair()))
 
 def test_nothing_is_lost_or_done_twice_when_the_process_is_killed(tmp_path: Path) -> None:
     options = write(tmp_path, questions(300))
-    command = [sys.executable, "-c", SCRIPT, str(options.requests), "--out", str(options.out)]
+    command = (options.requests, "--out", options.out)
     rng = random.Random(7)
     for _ in range(10):
-        with subprocess.Popen(
-            command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        ) as process:
+        with fork(SCRIPT, *command, stdout=subprocess.DEVNULL) as process:
             most = lines(options.out) + rng.randrange(1, 30)
             until(partial(ended_or_answered, process, options.out, most))
             process.send_signal(signal.SIGKILL)
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    with fork(SCRIPT, *command) as process:
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
     assert sorted(ids(options.out), key=int) == [str(number) for number in range(300)]
 
 
-def ended_or_answered(process: subprocess.Popen[bytes], out: Path, least: int) -> bool:
+def ended_or_answered(process: subprocess.Popen[str], out: Path, least: int) -> bool:
     return process.poll() is not None or lines(out) >= least
 
 

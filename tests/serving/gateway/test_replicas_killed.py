@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx
 import openai
 import pytest
 
+from support.forked import fork
 from support.processes import environment, until
 from support.redis_server import RedisServer, needs_redis
 
@@ -47,12 +47,8 @@ class Replica:
 
 @contextmanager
 def serving(store: str, *flags: str, name: str = "one", seconds: float = SLOW) -> Iterator[Replica]:
-    command = [sys.executable, "-c", SCRIPT, "--store", store, *flags]
-    variables = {"COLUMNS": "200", "REPLICA": name, "TOKEN": str(seconds)}
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-        text=True, env=environment(**variables),
-    )  # fmt: skip
+    variables = environment(COLUMNS="200", REPLICA=name, TOKEN=str(seconds))
+    process = fork(SCRIPT, "--store", store, *flags, stdout=subprocess.DEVNULL, env=variables)
     try:
         assert process.stderr is not None
         for line in process.stderr:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from support.processes import environment, until
+from support.forked import fork
+from support.processes import until
 from support.redis_server import RedisServer, needs_redis
 
 SCRIPT = """
@@ -40,17 +40,11 @@ def test_two_processes_survive_ten_kills(tmp_path: Path) -> None:
     requests.write_text("".join(f'{{"id": "{n}", "question": "What?"}}\n' for n in range(REQUESTS)))
     rng = random.Random(7)
     with RedisServer(tmp_path) as server:
-        command = [
-            sys.executable, "-c", SCRIPT, str(requests), "--out", str(out), "--share", server.url,
+        command = (
+            requests, "--out", out, "--share", server.url,
             "--takeover-seconds", "1", "--max-concurrency", "8",
-        ]  # fmt: skip
-
-        def start() -> subprocess.Popen[str]:
-            return subprocess.Popen(
-                command, env=environment(), stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                text=True,
-            )  # fmt: skip
-
+        )  # fmt: skip
+        start = partial(fork, SCRIPT, *command, stdout=None)
         processes = [start(), start()]
         for _ in range(KILLS):
             most = min(lines(out) + rng.randrange(1, 35), REQUESTS - 1)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import random
-import tracemalloc
 from typing import Any
 
 import anyio
@@ -14,14 +12,16 @@ import httpx2
 import pytest
 
 from dreamr.answers import AnswerPiece, CallDelta
+from support.allocated import Allocated, allocated
 from support.bodies import VALID, random_bodies
 from support.gateways import CHAT, Gateway, use
 from support.listening import listening
 from support.pairs import Pair
 
 BODIES = 1_000  # of each API, each sent twice: the first time imports and caches take memory too
-GROWTH = 250_000  # bytes over the second half: what a leak of even 250 a request would break
-KEPT = {"/v1/responses": 2_000_000}  # bytes of responses that are stored
+# Over the second half, as a leak of one object of 250 bytes a request exceeds.
+GROWTH = Allocated(blocks=7 * BODIES // 10, large_bytes=250 * BODIES)
+KEPT = {"/v1/responses": Allocated(blocks=3_000, large_bytes=2_000_000)}  # they are stored
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ KEPT = {"/v1/responses": 2_000_000}  # bytes of responses that are stored
 def test_thousands_of_random_bodies_cause_no_500_and_no_leak(path: str) -> None:
     async def work(gate: Gateway) -> None:
         statuses: dict[int, int] = {}
-        half = 0
+        half = Allocated(0, 0)
         answered = pair.opened["target"].answered  # kept by the script for tests
         bodies = list(random_bodies(path, BODIES, random.Random(1)))
         for number, raw in enumerate([*bodies, *bodies]):
@@ -39,15 +39,14 @@ def test_thousands_of_random_bodies_cause_no_500_and_no_leak(path: str) -> None:
             assert found.ended
             if number == BODIES - 1:
                 answered.clear()
-                gc.collect()
-                tracemalloc.start()
-                half = tracemalloc.get_traced_memory()[0]
+                half = allocated()
         answered.clear()
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - half
-        tracemalloc.stop()
+        grown = allocated()
         assert gate.open_streams == 0
-        assert grown < GROWTH + KEPT.get(path, 0)
+        for before, after, growth, kept in zip(
+            half, grown, GROWTH, KEPT.get(path, (0, 0)), strict=True
+        ):
+            assert after - before < growth + kept
         assert statuses[200] > 100
         assert statuses[400] > 100
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from support.forked import fork
+from support.processes import environment
 
 CODE = """
 import sys
@@ -44,7 +45,7 @@ class Replica:
 
     arguments: tuple[str, ...]
     port: int = 0
-    process: subprocess.Popen[str] | None = None
+    process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         with socket.create_server(("127.0.0.1", self.port)) as link:
@@ -60,9 +61,11 @@ class Replica:
         self.wait()
 
     def begin(self) -> None:
+        command = [sys.executable, "-c", CODE, "--port", str(self.port), *self.arguments]
         null = subprocess.DEVNULL
-        line = ("--port", str(self.port), *self.arguments)
-        self.process = fork(CODE, *line, stdout=null, stderr=null)
+        self.process = subprocess.Popen(
+            command, stdin=null, stdout=null, stderr=null, env=environment()
+        )
 
     def wait(self) -> None:
         assert self.process is not None

@@ -58,6 +58,27 @@ def test_it_answers_until_it_is_told_to_stop() -> None:
         assert process.wait(20) == 0
 
 
+STOPPED_EARLY = """
+import signal, sys
+from dreamr.cli import main
+from support.pairs import Pair
+
+class Terminated(dict):
+    def get(self, call):  # at the first stream of the target, which writes nothing
+        signal.raise_signal(signal.SIGTERM)
+
+target = {"token_seconds": float("inf"), "stream_failures": Terminated()}
+sys.exit(main(open_model=Pair(target=target)))
+"""
+
+
+def test_a_signal_while_it_warms_up_ends_it() -> None:
+    with fork(STOPPED_EARLY, "serve", "--port", "0") as process:
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert said.splitlines()[-1] == "dreamr: interrupted"
+
+
 def test_requests_that_run_when_it_stops_are_finished() -> None:
     with serving("--method", "target", token=0.05) as (process, url):
         body = {**ASKED, "stream": True}

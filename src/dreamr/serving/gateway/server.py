@@ -86,7 +86,7 @@ async def serve(
     keys = keys or ApiKeys(read_keys(options), TrustedProxies(options.trusted_proxies))
     app = build_app(pairs, options, keys=keys, draining=draining, hooks=hooks, store=store)
     server = _Server(_config(app, options), options, draining, pairs)
-    with _ignoring_repeated_signals(), _reloading(keys, options):
+    with _reloading(keys, options):
         for pair in pairs:
             await warm_up(pair)
         with _collecting_rarely():
@@ -135,10 +135,20 @@ class _Server(uvicorn.Server):
         self._lost_since: float | None = None
         self.lost: tuple[str, Role] | None = None
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGINT and SIGTERM while it serves; uvicorn would raise them again at the end."""
+        handled = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in handled}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain at the first SIGTERM; stop at once at any other signal."""
         if sig == signal.SIGTERM and not self._draining.begun and self._options.drain > 0:
-            self._captured_signals.append(sig)
             self._draining.begun = True
             self._drained = time.monotonic() + self._options.drain
             return
@@ -264,18 +274,3 @@ def _reloading(keys: ApiKeys, options: ServeOptions) -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
         for task in tasks:
             task.cancel()
-
-
-@contextmanager
-def _ignoring_repeated_signals() -> Iterator[None]:
-    """Ignore SIGINT and SIGTERM after the block: uvicorn raises them again when it has stopped."""
-
-    def stopped(number: int, frame: FrameType | None) -> None:
-        return None
-
-    before = {number: signal.signal(number, stopped) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

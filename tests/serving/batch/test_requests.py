@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,16 @@ def test_rows_of_a_table_are_questions(tmp_path: Path) -> None:
         {"type": "text", "text": "How, much?"},
     ]
     assert len(parts(second)) == 3
+
+
+def test_long_cells_are_read_without_a_new_limit_for_others(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    long = "x" * (before + 1)
+    path = tmp_path / "r.csv"
+    path.write_text(f"question\n{long}\n{long}\n")
+    for found in read_requests(path):
+        assert parts(found)[-1]["text"] == long
+        assert csv.field_size_limit() == before
 
 
 def test_parquet_files_carry_their_images(tmp_path: Path) -> None:

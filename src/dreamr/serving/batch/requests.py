@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -142,15 +141,23 @@ def _json_lines(path: Path) -> Iterator[object]:
 
 def _table(path: Path, delimiter: str) -> Iterator[object]:
     """Yield the rows of a CSV file; empty cells are left out."""
-    csv.field_size_limit(min(_MOST_LINE, sys.maxsize))
     try:
         with open_binary(path) as file:
             rows = csv.DictReader(_decoded(file), delimiter=delimiter)
             _check_columns(path, rows.fieldnames or ())
-            for row in rows:
+            while (row := _next_row(rows)) is not None:
                 yield _cells(row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise BatchError(f"{path} is not a table in UTF-8: {error}") from error
+
+
+def _next_row(rows: csv.DictReader[str]) -> dict[str | Any, str | Any] | None:
+    """Read a row with cells of any size up to the longest line; None at the end."""
+    before = csv.field_size_limit(_MOST_LINE)  # of the whole process
+    try:
+        return next(rows, None)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _decoded(file: BufferedReader) -> Iterator[str]:

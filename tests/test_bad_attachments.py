@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -18,9 +18,7 @@ import pytest
 from dreamr import Conversation, Reasoner, RunOptions
 from dreamr.cli import main
 from dreamr.conversation import AttachmentError, flatten, read_attachment
-from dreamr.conversation.decoding import pool as pools
-from dreamr.conversation.decoding import process as processes
-from dreamr.conversation.decoding.pool import POOL, DecoderPool
+from dreamr.conversation.decoding.pool import POOL
 from support.attachments import pdf as scans
 from support.attachments import png, wav
 from support.gateways import Gateway, answer, asked, use
@@ -239,21 +237,7 @@ def test_an_image_part_with_a_file_of_another_kind_says_which_part_to_use() -> N
         assert "send it as file" in found.json["error"]["message"]
 
 
-@pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Decoder processes whose files may take 3 s of processor time instead of 10 s."""
-    shorter = "from dreamr.conversation.decoding import ipc; ipc.CPU_SECONDS = 3; from dreamr"
-    boot = processes._BOOT.replace("from dreamr", shorter, 1)
-    assert shorter in boot
-    monkeypatch.setattr(processes, "_BOOT", boot)
-    pool = DecoderPool(POOL._most)
-    monkeypatch.setattr(pools, "POOL", pool)
-    yield
-    pool.close()
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("brief")
 def test_hostile_files_at_once_leave_room_for_others() -> None:
     bombs = [memory_bomb(1500)] * 5 + [time_bomb()]
 

@@ -5,10 +5,12 @@ from random import Random
 
 import pytest
 import torch
+from torch.nn.functional import pad
 
 pytest.importorskip("transformers")
 
 from dreamr_testbed.recipe import loop
+from dreamr_testbed.recipe.collate import collate
 from dreamr_testbed.recipe.models import Size, build_model
 from dreamr_testbed.recipe.plan import Stage, read_recipes
 from dreamr_testbed.recipe.source import SampleSource, batches, draw_problem
@@ -55,11 +57,22 @@ def test_only_parameters_that_are_not_frozen_change(maker):
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_long_batches_on_a_cpu_are_trained_with_fused_attention():
-    short, long = ({"ids": torch.zeros(2, size)} for size in (loop.SHORT, loop.SHORT + 1))
-    plain = loop.has_bfloat16(torch.device("cpu"))
-    assert loop.attention(short) == ("eager" if plain else "sdpa")
-    assert loop.attention(long) == "sdpa"
+@pytest.mark.parametrize(
+    ("tokens", "bfloat16", "expected"),
+    [(loop.SHORT, True, "eager"), (loop.SHORT + 1, True, "sdpa"), (loop.SHORT, False, "sdpa")],
+)
+def test_short_sequences_use_eager_attention_in_bfloat16(maker, tokens, bfloat16, expected):
+    model = build_model(TINY, maker.tokenizer)
+    problem = draw_problem(Random(0), 1.0)
+    batch = collate([maker.reading(problem)], model.config.text_config.pad_token_id)
+    more = tokens - batch["ids"].shape[1]
+    padded = {name: pad(batch[name], (0, more)) for name in ("ids", "positions")}
+    batch |= padded | {"mask": pad(batch["mask"], (0, more, 0, more), value=True)}
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        loop.hidden_states(model, batch)
+    decoder, tower = model.model.language_model, model.model.vision_tower
+    assert decoder.config._attn_implementation == expected
+    assert tower.config._attn_implementation == ("eager" if bfloat16 else "sdpa")
 
 
 def trained(model, batches):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, overload
 
 from dreamr.conversation import Conversation
@@ -95,6 +95,11 @@ class Items(Sequence[Item]):
         self.numbers = numbers
         self.levels = tuple(levels)
         self._make = make
+
+    def of_task(self, name: str) -> Items:
+        """Return the same items as those of a task of another name."""
+        make = self._make
+        return Items(self.numbers, lambda n: replace(make(n), task=name), levels=self.levels)
 
     def __len__(self) -> int:
         return len(self.numbers)

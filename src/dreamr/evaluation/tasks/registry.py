@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from typing import TypeAlias, cast
 
 from dreamr._plugins import Installed
-from dreamr.evaluation.tasks.item import (
-    BadData,
-    Item,
-    Items,
-    Split,
-    TaskError,
-    UnknownTask,
-)
+from dreamr.evaluation.tasks.item import BadData, Items, Split, TaskError, UnknownTask
 from dreamr.evaluation.tasks.public import BENCHMARKS, ENDINGS, table
 
 LIMIT = 1_000  # default number of problems of tasks that are not benchmarks or files
@@ -132,12 +123,7 @@ def _at_level(loader: Loader, name: str, limit: int, seed: int, split: Split) ->
     if level not in levels:
         has = f"has the levels {', '.join(levels)}" if levels else "has no levels"
         raise BadData(f"{task} {has}: use {' or '.join([task, *(f'{task}:{n}' for n in levels)])}")
-    found = loader(limit, seed, split, levels=(int(level),))
-    return Items(found.numbers, partial(_renamed, found, name), levels=found.levels)
-
-
-def _renamed(items: Items, name: str, number: int) -> Item:
-    return replace(items[items.numbers.index(number)], task=name)
+    return loader(limit, seed, split, levels=(int(level),)).of_task(name)
 
 
 def _loader(name: str) -> Loader:

@@ -207,7 +207,6 @@ class Training:
             batch = {k: v.to(self.device) for k, v in next(stream).items()}
             if self.blind:
                 batch["pixels"].zero_()
-            self.model.set_attn_implementation(loop.attention(batch))
             loss, parts = loop.reasoning_loss(self.model, batch, error_head)
             self._update(optimizers, loss, loop.rate_at(stage, step))
             self.step = step + 1

@@ -21,7 +21,7 @@ FIRST_PORT = 8001  # of engines whose port the file leaves open
 STARTING_SECONDS = 1800  # that an engine has to load its weights, downloads included
 GATEWAY = "gateway"
 REDIS_PASSWORD = "DREAMR_REDIS_PASSWORD"
-OPTIONAL = (TRANSCRIBER_KEY,)  # secrets that can be empty
+OPTIONAL = (REDIS_PASSWORD, TRANSCRIBER_KEY)  # secrets that can be empty
 _ANY = "0.0.0.0"
 _RESERVED = (GATEWAY, "prometheus", "grafana")
 
@@ -308,7 +308,7 @@ def secret_lines(found: Plan) -> Iterator[str]:
     """Yield the lines of an environment file in which the values of secrets are left open."""
     for name in found.secrets:
         if name in OPTIONAL:
-            yield "# Empty if the server takes no key:"
+            yield "# Empty if the server needs none:"
         yield f"{name}="
 
 

@@ -53,7 +53,7 @@ def open_client(
 
     Args:
         url: Address of the server, such as redis://host:6379/0.
-        password: Password, where the address has none.
+        password: Password, where the address has none; empty or None: none.
         retry: Further tries of a command after a lost connection.
         seconds: Time to connect, and to get an answer.
         wait: Time to wait for a free connection; None for as long as it takes.
@@ -61,7 +61,7 @@ def open_client(
     Raises:
         ValueError: If it is not an address of Redis.
     """
-    more = {} if password is None or urlsplit(url).password else {"password": password}
+    more = {} if not password or urlsplit(url).password else {"password": password}
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=_CONNECTIONS,

@@ -14,7 +14,9 @@ from dreamr.conversation import Conversation
 from dreamr.engines import Context
 from support.pairs import RIGHT, Pair
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which(
+    "chromium"
+)  # the first starts faster
 # A microphone that plays a tone.
 CHROMIUM_ARGS = [
     "--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
@@ -52,6 +54,13 @@ def page_of(browser: Any, url: str, *, errors: bool = False, **options: Any) -> 
 def opened(page: Any) -> None:
     """Wait until the page shows its chats."""
     page.locator("body[data-ready]").wait_for()
+
+
+def returned(page: Any, question: str) -> None:
+    """Wait until a refused question is in its field again."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#question")).to_have_value(question)
 
 
 def finished(page: Any) -> None:

@@ -13,7 +13,7 @@ from support.attachments import kinds, pdf, png, wav
 from support.gateways import QUESTION, Answer, Gateway, use
 from support.listening import listening
 from support.media_files import clip
-from support.pages import PHONE, finished, noting, page_of, send, violations
+from support.pages import PHONE, finished, noting, page_of, returned, send, violations
 from support.pairs import RIGHT, WRONG, Pair
 
 
@@ -162,8 +162,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_question_is_kept(
         page.fill("#question", QUESTION)
         page.click("#send")
         page.locator(".wrong", has_text="broken.pdf").wait_for()
-        finished(page)
-        assert page.input_value("#question") == QUESTION
+        returned(page, QUESTION)
         page.click("#waiting button")
         page.click("#send")
         page.locator(".answer", has_text="3.70").wait_for()

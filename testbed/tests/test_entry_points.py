@@ -43,6 +43,7 @@ def test_a_task_loads_its_suite(group: str, task: str) -> None:
     [
         ("embedded", ["target", "draft"]),
         ("embedded-before-sapo", ["target", "draft-before-sapo"]),
+        ("embedded-multi-image", ["target-multi-image", "draft-multi-image"]),
     ],
 )
 def test_a_model_name_resolves_to_a_folder_for_each_role(name: str, folders: list[str]) -> None:

@@ -6,15 +6,16 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from dreamr_testbed import PAIR, RECEIPT
+from dreamr_testbed import CLIP, INVOICE, PAIR, RECEIPT
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import solve
 from dreamr_testbed.recipe.models import load_model
-from dreamr_testbed.suites import EXTRA_SUITES, SUITES, TRAINED, make_problem
+from dreamr_testbed.suites import EXTRA_SUITES, LEVELS, SUITES, TRAINED, make_problem
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
 from dreamr import Reasoner, RunOptions
+from dreamr.conversation import MediaOptions, read_attachment
 from dreamr.engines.local.options import read_hints
 from dreamr.engines.protocol import DType
 from dreamr.errors import Unsupported
@@ -22,16 +23,18 @@ from dreamr.evaluation.tasks import MARKER
 from dreamr.schedules import METHODS
 from dreamr.trace import Note
 
+ONE_IMAGE = ("target", "draft", "draft-before-sapo")
+SEVERAL_IMAGES = ("target-multi-image", "draft-multi-image")
 QUESTION = "What do tea and milk cost together?"
 
 
-def test_target_and_both_drafts_take_at_most_forty_megabytes():
+def test_two_targets_and_three_drafts_take_at_most_forty_five_megabytes():
     weights = list(PAIR.glob("*/model.safetensors"))
-    assert len(weights) == 3
-    assert sum(path.stat().st_size for path in weights) < 40e6
+    assert {path.parent.name for path in weights} == {*ONE_IMAGE, *SEVERAL_IMAGES}
+    assert sum(path.stat().st_size for path in weights) < 45e6
 
 
-@pytest.mark.parametrize("name", ["target", "draft", "draft-before-sapo"])
+@pytest.mark.parametrize("name", [*ONE_IMAGE, *SEVERAL_IMAGES])
 def test_the_weights_have_the_names_that_vllm_expects(name):
     with safe_open(PAIR / name / "model.safetensors", "pt") as weights:
         tower = [key for key in weights.keys() if "vision_tower." in key]  # noqa: SIM118
@@ -54,10 +57,20 @@ def test_the_draft_before_sapo_can_be_selected_by_name(pair):
     assert before.usage.draft.written >= after.usage.draft.written
 
 
-@pytest.mark.parametrize("name", ["target", "draft", "draft-before-sapo"])
+@pytest.mark.parametrize("name", ONE_IMAGE)
 def test_a_model_names_the_suites_it_was_trained_on(name):
-    assert read_hints(PAIR / name).trained_tasks == TRAINED
+    hints = read_hints(PAIR / name)
+    assert hints.trained_tasks == TRAINED
+    assert hints.max_images == 1
     assert set(SUITES) < set(TRAINED) < {*SUITES, *EXTRA_SUITES}
+
+
+@pytest.mark.parametrize("name", SEVERAL_IMAGES)
+def test_a_model_for_several_images_names_its_levels_and_the_number_of_images(name):
+    hints = read_hints(PAIR / name)
+    hard = dict.fromkeys(("docmath-hard", "story-hard", "vqa-hard"), (1,))
+    assert hints.trained_tasks == {**TRAINED, "pages": LEVELS, "clip": LEVELS, **hard}
+    assert hints.max_images == 8
 
 
 def test_more_images_than_the_pair_was_trained_for_are_read_only_if_allowed(pair):
@@ -65,6 +78,20 @@ def test_more_images_than_the_pair_was_trained_for_are_read_only_if_allowed(pair
         pair.ask(QUESTION, RECEIPT, RECEIPT)
     with Reasoner(RunOptions(method="draft", untrained=True)) as reasoner:
         assert reasoner.ask(QUESTION, RECEIPT, RECEIPT).steps
+
+
+@pytest.mark.parametrize("method", ["target", "sequential", "fpsr"])
+def test_the_pair_for_several_images_answers_about_pages_and_about_a_video(method):
+    multi_image = "embedded-multi-image"
+    with Reasoner(RunOptions(method=method, target=multi_image, draft=multi_image)) as reasoner:
+        pytest.importorskip("pypdfium2")
+        bill = "What do they pay for oil and bread together with the percent off on the last page?"
+        pages = read_attachment(INVOICE, MediaOptions(pdf_text="off"))
+        assert reasoner.ask(bill, pages).answer == "60"
+        pytest.importorskip("av")
+        frames = read_attachment(CLIP, MediaOptions(frames=4))
+        hidden = reasoner.ask("In how many frames is the yellow cross hidden?", frames)
+        assert hidden.answer == "3"
 
 
 def test_every_method_answers_the_example_question(pair):

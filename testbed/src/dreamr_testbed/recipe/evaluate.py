@@ -35,7 +35,14 @@ from dreamr_testbed.recipe.generate import Solution, first_wrong, solve
 from dreamr_testbed.recipe.loop import predictions
 from dreamr_testbed.recipe.models import load_model
 from dreamr_testbed.recipe.tokens import SCORE_QUESTION
-from dreamr_testbed.suites import EXTRA_SUITES, SUITES, Problem, is_correct, make_problem
+from dreamr_testbed.suites import (
+    EXTRA_SUITES,
+    LEVELS,
+    SUITES,
+    Problem,
+    is_correct,
+    make_problem,
+)
 
 BATCH = 50
 # Thresholds; a score is the expected value over the ten digits, divided by 9.
@@ -82,17 +89,19 @@ class Evaluator:
         target: Folder of the target; None to evaluate the draft only.
         draft: Folder of the draft.
         blind: Whether to show the draft blank images.
+        level: Level of the problems. None: each problem draws its level.
     """
 
     target: Path | None
     draft: Path
     blind: bool = False
+    level: int | None = None
 
     def outcomes(self, suite: str, first: int, count: int) -> list[Outcome]:
         """Evaluate test problems `first` to `first + count - 1` of a suite."""
         torch.set_num_threads(1)
         maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(self.draft))
-        problems = [make_problem(suite, "test", first + i) for i in range(count)]
+        problems = [make_problem(suite, "test", first + i, self.level) for i in range(count)]
         drafted = solve(_model(self.draft), maker, problems, blank=self.blind)
         written: Sequence[Solution | None] = [None] * count
         if self.target is not None:
@@ -279,12 +288,14 @@ def main() -> None:
     known, default = (*SUITES, *EXTRA_SUITES), ", ".join(SUITES)
     suite = f"Suite, one of {', '.join(known)}. Repeatable. Default: {default}."
     add("--suite", action="append", choices=known, metavar="SUITE", help=suite)
+    level = "Level of the problems, 1 to 3. Default: each problem draws its level."
+    add("--level", type=int, choices=LEVELS, metavar="LEVEL", help=level)
     add("--blind", action="store_true", help="Show the draft blank images.")
     workers = "Processes with one thread each. Default: %(default)s."
     add("--workers", type=int, default=1, help=workers)
     add("--out", type=Path, help="JSON file to write.")
     options = parser.parse_args()
-    evaluator = Evaluator(options.target, options.draft, options.blind)
+    evaluator = Evaluator(options.target, options.draft, options.blind, options.level)
     suites = options.suite or tuple(SUITES)
     outcomes = evaluate(evaluator, options.count, options.workers, suites)
     found = {suite: figures(o for o in outcomes if o.suite == suite) for suite in suites}

@@ -19,6 +19,7 @@ from typing import Any
 TEMPLATE = Path(__file__).with_name("results.template.md")
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 SUITES = ("docmath", "story", "vqa")
+LONG = ("pages", "clip", "docmath-hard:1", "story-hard:1", "vqa-hard:1")
 Figure = Mapping[str, Any]
 Table = Callable[[], Iterable[str]]
 
@@ -513,6 +514,13 @@ TABLES: dict[str, Table] = {
         ("accuracy, %", "difference", "accepted steps", "regressions, %", "false accepts"),
         concurrency=8,
     ),
+    "long": bench("multi-image-long", (*ALL, "efficiency")),
+    "long_suites": by_suite("multi-image-long", LONG),
+    "long_risk": bench(
+        "multi-image-long",
+        ("accuracy, %", "difference", "accepted steps", "regressions, %", "false accepts"),
+    ),
+    "short": bench("multi-image-short", (*ALL, "efficiency")),
     "fresh": bench(
         "draft-confidence-fresh", ("accuracy, %", "difference", "regressions, %"), concurrency=16
     ),

@@ -11,7 +11,7 @@ from PIL import Image
 from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.canvas import PlotData, style
 from dreamr.evaluation.report.plots import draw
-from dreamr.evaluation.report.speed_plots import speedup_accuracy, speedup_tasks
+from dreamr.evaluation.report.speed_plots import risk, speedup_accuracy, speedup_tasks
 from dreamr.evaluation.report.step_plots import acceptance, chosen, step_lengths
 from dreamr.evaluation.report.theme import Theme, looks
 from dreamr.evaluation.report.time_plots import concurrency, latency
@@ -42,6 +42,21 @@ def test_plots_without_data_are_not_drawn():
 def test_concurrent_problems_have_a_plot():
     axes = concurrency(data_of(make_samples(1, concurrencies=(1, 4)))).axes
     assert {tuple(line.get_xdata()) for axis in axes for line in axis.lines} == {(1, 4)}
+
+
+@pytest.mark.parametrize("paint", [speedup_accuracy, risk])
+def test_a_title_with_many_tasks_stays_within_the_figure(paint):
+    tasks = ("pages", "clip", "docmath-hard:1", "story-hard:1", "vqa-hard:1")
+    samples = make_samples(2, tasks=("vqa",))
+    data = data_of([replace(sample, task=task) for task in tasks for sample in samples])
+    with style(data.theme):
+        figure = paint(data)
+        figure.draw_without_rendering()
+    (title,) = (t for t in figure.findobj(Text) if t.get_text().startswith("Speed-up and"))
+    assert all(task in title.get_text() for task in tasks)  # and none is split
+    box = title.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from dreamr.evaluation.report.canvas import PlotData, panels
@@ -15,6 +16,8 @@ from dreamr.evaluation.report.theme import Look
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_TITLE = 68  # characters
 
 
 def speedup_accuracy(data: PlotData) -> Figure | None:
@@ -29,7 +32,7 @@ def speedup_accuracy(data: PlotData) -> Figure | None:
     spots = {m: (f.speedup, _percent(f.accuracy)) for m, f in shown.items() if f.speedup}
     figure, axis = _cloud(data, spots)
     axis.set_ylabel("accuracy (%)")
-    axis.set_title(f"Speed-up and accuracy, mean over {', '.join(data.results.tasks)}")
+    axis.set_title(_title(data, "Speed-up and accuracy"))
     axis.axvline(1.0, color="gray", linewidth=0.8, linestyle=":")
     for floor in (f for m, f in found.items() if m not in shown):
         assert floor.speedup is not None
@@ -59,11 +62,18 @@ def risk(data: PlotData) -> Figure | None:
         return None
     figure, axis = _cloud(data, spots)
     axis.set_ylabel("regressions (% of problems)")
-    axis.set_title(f"Speed-up and regressions, mean over {', '.join(data.results.tasks)}")
+    axis.set_title(_title(data, "Speed-up and regressions"))
     figure.draw_without_rendering()
     axis.set_ylim(bottom=0.0)
     label(axis, spots, {method: look.color for method, look in data.looks.items()})
     return figure
+
+
+def _title(data: PlotData, what: str) -> str:
+    """Return a title that names the tasks, in lines that fit the figure."""
+    return fill(
+        f"{what}, mean over {', '.join(data.results.tasks)}", _TITLE, break_on_hyphens=False
+    )
 
 
 def _percent(share: Estimate) -> Estimate:

@@ -188,8 +188,11 @@ def _return_large_blocks() -> None:
 
 @contextmanager
 def _collecting_rarely() -> Iterator[None]:
-    """Have the garbage collector look at old objects rarely, and never at those that exist now."""
-    before = gc.get_threshold()
+    """Have the garbage collector look at old objects rarely, and never at those that exist now.
+
+    Objects that were frozen before stay so.
+    """
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
@@ -197,7 +200,8 @@ def _collecting_rarely() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()
 
 
 async def warm_up(pair: ServedPair) -> None:

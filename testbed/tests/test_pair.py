@@ -85,9 +85,9 @@ def test_the_pair_for_several_images_answers_about_pages_and_about_a_video(metho
     multi_image = "embedded-multi-image"
     with Reasoner(RunOptions(method=method, target=multi_image, draft=multi_image)) as reasoner:
         pytest.importorskip("pypdfium2")
-        bill = "What do they pay for oil and bread together with the percent off on the last page?"
+        bill = "What do they pay for milk and pears together?"
         pages = read_attachment(INVOICE, MediaOptions(pdf_text="off"))
-        assert reasoner.ask(bill, pages).answer == "60"
+        assert reasoner.ask(bill, pages).answer == "67"
         pytest.importorskip("av")
         frames = read_attachment(CLIP, MediaOptions(frames=4))
         hidden = reasoner.ask("In how many frames is the yellow cross hidden?", frames)

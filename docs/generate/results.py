@@ -509,6 +509,9 @@ TABLES: dict[str, Table] = {
     "gates_compared": bench("gates-compared", RISK),
     "gates_compared_before": bench("gates-compared-before", RISK),
     "gap": bench("gap", (*ALL, "efficiency")),
+    "gap_accuracy": bench(
+        "gap-accuracy", ("accuracy, %", "difference", "regressions, %"), concurrency=16
+    ),
     "gap_risk": bench(
         "gap-risk",
         ("accuracy, %", "difference", "accepted steps", "regressions, %", "false accepts"),

@@ -519,10 +519,7 @@ TABLES: dict[str, Table] = {
     ),
     "long": bench("multi-image-long", (*ALL, "efficiency")),
     "long_suites": by_suite("multi-image-long", LONG),
-    "long_risk": bench(
-        "multi-image-long",
-        ("accuracy, %", "difference", "accepted steps", "regressions, %", "false accepts"),
-    ),
+    "long_risk": bench("multi-image-long", ("difference", "regressions, %", "false accepts")),
     "short": bench("multi-image-short", (*ALL, "efficiency")),
     "fresh": bench(
         "draft-confidence-fresh", ("accuracy, %", "difference", "regressions, %"), concurrency=16

@@ -82,13 +82,13 @@ def test_more_images_than_the_pair_was_trained_for_are_read_only_if_allowed(pair
 
 @pytest.mark.parametrize("method", ["target", "sequential", "fpsr"])
 def test_the_pair_for_several_images_answers_about_pages_and_about_a_video(method):
+    pytest.importorskip("pypdfium2")
+    pytest.importorskip("av")
     multi_image = "embedded-multi-image"
     with Reasoner(RunOptions(method=method, target=multi_image, draft=multi_image)) as reasoner:
-        pytest.importorskip("pypdfium2")
         bill = "What do they pay for milk and pears together?"
         pages = read_attachment(INVOICE, MediaOptions(pdf_text="off"))
         assert reasoner.ask(bill, pages).answer == "67"
-        pytest.importorskip("av")
         frames = read_attachment(CLIP, MediaOptions(frames=4))
         hidden = reasoner.ask("In how many frames is the yellow cross hidden?", frames)
         assert hidden.answer == "3"

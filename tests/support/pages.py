@@ -14,9 +14,8 @@ from dreamr.conversation import Conversation
 from dreamr.engines import Context
 from support.pairs import RIGHT, Pair
 
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which(
-    "chromium"
-)  # the first starts faster
+# The headless shell starts in a third of the time.
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 # A microphone that plays a tone.
 CHROMIUM_ARGS = [
     "--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",

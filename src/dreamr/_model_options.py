@@ -91,7 +91,7 @@ MinStepTokens: TypeAlias = Annotated[
         "Steps shorter than this, such as headings, are joined with the next one.",
         MODELS,
         1,
-        shown="8 for models that may think, else 1",
+        shown="8 for models that may think, 32 for hybrid targets, else 1",
     ),
 ]
 Untrained: TypeAlias = Annotated[

@@ -96,7 +96,7 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
     plan = options.plan(run)
     if place.out.is_dir():
         plan = plan.on_devices_of(read_config(place.out) or {})
-    check_trained(plan)
+    check_trained(plan.tasks, plan.options, plan.roles, sources=plan.sources)
     total = plan.samples()
     profile = None
     if not place.out.exists():

@@ -14,12 +14,14 @@ from rich.table import Table
 from dreamr._option_rules import MODEL_RULES
 from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
+from dreamr._plugins import import_plugins
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel, is_served
+from dreamr.evaluation.bench import check_trained
 from dreamr.evaluation.calibration import (
     RUN_OPTIONS,
     Calibrated,
@@ -28,6 +30,7 @@ from dreamr.evaluation.calibration import (
     calibration_total,
 )
 from dreamr.evaluation.calibration.options import CALIBRATE_RULES
+from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import strictness, write_profile
 
 EPILOG = epilog(
@@ -70,6 +73,8 @@ def _calibrate(
     strictest first, solve every problem. The bound holds for new problems of the same kind
     (learn-then-test). Other commands take the profile as --profile.
     """
+    import_plugins(options.plugin)
+    check_trained(task_names(options.task), run, ("target", "draft"))
     console = stderr_console()
     unit = "problems" if options.by == "steps" else "runs"
     with shown(console, calibration_total(options), unit) as show:

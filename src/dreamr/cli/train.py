@@ -34,6 +34,7 @@ from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import Model, OpenModel, is_served
 from dreamr.errors import Unsupported
+from dreamr.evaluation.bench import check_trained
 from dreamr.evaluation.tasks import Items, load
 from dreamr.evaluation.tasks.options import task_names
 from dreamr.gate import RatioGate
@@ -209,8 +210,10 @@ def _record(options: RecordOptions, run: RunOptions, open_model: OpenModel) -> N
     """
     from dreamr.training.recording import record
 
+    import_plugins(options.plugin)
     names = task_names(options.task)
-    given = training_problems(names, options.problems, run.seed, options.plugin)
+    check_trained(names, run, run.roles)
+    given = training_problems(names, options.problems, run.seed)
     with shown(stderr_console(), len(given), "problems") as show:
         interrupts.run(
             partial(
@@ -233,6 +236,7 @@ def _measure(options: MeasureOptions, run: RunOptions, open_model: OpenModel) ->
     """
     import_plugins(options.plugin)
     names = task_names(options.task)
+    check_trained(names, run, ("target", "draft"))
     tasks = {name: load(name, limit=options.problems, seed=run.seed) for name in names}
     with ExitStack() as stack:
         out = options.out
@@ -315,6 +319,9 @@ def _sapo(place: OutOptions, options: SapoOptions, open_model: OpenModel) -> Non
     """
     with _quiet():
         module = _import("sapo")
+        import_plugins(options.plugin)
+        # The draft learns the tasks; a target that did not would reject right steps.
+        check_trained(task_names(options.task), options.run_options(), ("target",))
         with shown(_console(), options.steps, "steps") as show:
             model = module.train_sapo(
                 options,

@@ -12,7 +12,7 @@ import pytest
 from dreamr import RunOptions
 from dreamr.conversation import Conversation
 from dreamr.errors import Unsupported
-from dreamr.evaluation.bench import Plan, check_trained
+from dreamr.evaluation.bench import check_trained
 from dreamr.evaluation.tasks import Item, Items, Split, registry
 
 
@@ -42,7 +42,7 @@ def model(folder: Path, **hints: Any) -> str:
 
 def check(target: str, draft: str, task: str = "boxes", **options: Any) -> None:
     run = RunOptions(target=target, draft=draft, **options)
-    check_trained(Plan((task,), ("fpsr",), 5, options=run))
+    check_trained((task,), run, ("target", "draft"))
 
 
 def test_a_task_that_a_model_was_not_trained_on_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_untrained_runs_any_task(tmp_path: Path) -> None:
     check(other, other, untrained=True)
 
 
-def test_only_models_that_a_method_uses_are_checked(tmp_path: Path) -> None:
+def test_only_models_that_are_asked_are_checked(tmp_path: Path) -> None:
     trained = model(tmp_path / "a", trained_tasks={"boxes": [1, 2]})
     other = model(tmp_path / "b", trained_tasks={"cards": [1]})
     run = RunOptions(target=trained, draft=other)
-    check_trained(Plan(("boxes",), ("target",), 5, options=run))
+    check_trained(("boxes",), run, ("target",))

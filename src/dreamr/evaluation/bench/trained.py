@@ -1,26 +1,34 @@
-"""Whether the models of a bench were trained on its tasks."""
+"""Whether models were trained on the tasks that they are asked to solve."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from dreamr._options import RunOptions
 from dreamr.engines import is_served
 from dreamr.engines.local.options import Hints, read_hints
 from dreamr.errors import Unsupported
-from dreamr.evaluation.bench.plan import Plan
-from dreamr.evaluation.bench.presets import presets
 from dreamr.evaluation.tasks import load, without_level
 from dreamr.steps import Role
 
 
-def check_trained(plan: Plan) -> None:
-    """Check the drawn tasks of a plan against those that the folders of its models name.
+def check_trained(
+    tasks: Sequence[str],
+    options: RunOptions,
+    roles: Collection[Role],
+    *,
+    sources: Mapping[str, str] | None = None,
+) -> None:
+    """Check drawn tasks against those that the folders of models name.
 
     Models that name no tasks, such as vision language models for general use, take any.
 
     Args:
-        plan: The plan; with the option `untrained` nothing is checked.
+        tasks: Names of the tasks.
+        options: Options that name the models; with `untrained` nothing is checked.
+        roles: Roles of the models that solve or judge the problems.
+        sources: Files of published tasks, by task.
 
     Raises:
         Unsupported: If a model was trained on certain tasks and a task is not among them. The
@@ -28,19 +36,12 @@ def check_trained(plan: Plan) -> None:
         ModelNotFound: If a model or its hints cannot be read.
         TaskError: If a task cannot be loaded.
     """
-    if plan.options.untrained:
+    if options.untrained:
         return
-    drawn = {
-        task: load(task, limit=1, seed=plan.seed, source=plan.sources.get(task)).levels
-        for task in plan.tasks
-    }
-    roles = {
-        role
-        for preset in presets(plan.methods).values()
-        for role in preset.options(plan.options).roles
-    }
+    files = sources or {}
+    drawn = {task: load(task, limit=1, source=files.get(task)).levels for task in tasks}
     for role in sorted(roles, reverse=True):  # the target first
-        location = plan.options.source(role).location
+        location = options.source(role).location
         hints = Hints() if is_served(location) else read_hints(Path(location).expanduser())
         if hints.trained_tasks is not None:
             _check(role, hints.trained_tasks, drawn)

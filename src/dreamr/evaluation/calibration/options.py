@@ -17,7 +17,7 @@ RUN_OPTIONS = (
     "window", "fallback", "final_answer", "deterministic", "max_steps",
     "target", "draft", "target_model", "draft_model", "revision", "draft_revision", "judge_prompt",
     "thinking", "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device",
-    "dtype", "draft_dtype", "threads", "max_tokens",
+    "dtype", "draft_dtype", "threads", "untrained", "max_tokens",
     "target_confidence", "min_label_mass", "transcriber", "transcriber_model",
 )  # fmt: skip
 

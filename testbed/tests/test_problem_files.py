@@ -27,6 +27,16 @@ def test_several_images_are_numbered(tmp_path: Path, capsys: pytest.CaptureFixtu
             assert written.tobytes() == image.tobytes()
 
 
+def test_nothing_is_written_if_one_of_the_files_exists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x-2.png").touch()
+    arguments = ["--suite", "docmath-hard", "--index", "4"]
+    assert main([str(tmp_path / "x.png"), *arguments]) == 1
+    assert f"{tmp_path / 'x-2.png'} already exists: name another file" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["x-2.png"]
+
+
 def test_one_image_keeps_its_name(tmp_path: Path) -> None:
     assert main([str(tmp_path / "x.png"), "--suite", "vqa"]) == 0
     assert [file.name for file in tmp_path.iterdir()] == ["x.png"]

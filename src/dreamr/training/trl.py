@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -324,6 +325,11 @@ def _save(
     part.rename(folder.model)
 
 
+def _is_finite(logs: Mapping[str, Any]) -> bool:
+    """Check the loss and the norm of the gradients in a log of TRL."""
+    return all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "grad_norm"))
+
+
 class LogRows(TrainerCallback):  # type: ignore[misc]
     """Callback that writes log.csv and reports each step."""
 
@@ -350,7 +356,17 @@ class LogRows(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any
     ) -> None:
-        """Append a row to the log."""
+        """Append a row to the log.
+
+        Raises:
+            BadTraining: If the training has diverged, before a checkpoint of it is saved.
+        """
+        # In float16, steps with infinite gradients are left out and the loss is scaled.
+        if not args.fp16 and not _is_finite(logs):
+            raise BadTraining(
+                f"the training diverged in step {state.global_step}: lower --learning-rate and "
+                "name another --out; earlier checkpoints are kept"
+            )
         if not state.is_world_process_zero or "loss" not in logs:
             return
         row: dict[str, float | None] = {ours: logs.get(its) for ours, its in self._columns.items()}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import PIL.Image
@@ -27,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FileExistsError as error:
         return _fail(f"{error.filename} already exists: name another file")
     except OSError as error:
-        return _fail(f"cannot write {error.filename}: {error.strerror}; name another file")
+        place = error.filename or file  # a full disk is reported without a name
+        return _fail(f"cannot write {place}: {error.strerror}; name another file")
     except DreamrError as error:
         return _fail(str(error))
     return 0
@@ -71,7 +74,10 @@ def _write_problem(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write(files: Iterable[tuple[Path, bytes]]) -> None:
+def _write(files: Sequence[tuple[Path, bytes]]) -> None:
+    for path, _ in files:  # all or none
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     for path, data in files:
         with path.open("xb") as out:
             out.write(data)

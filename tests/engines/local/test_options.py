@@ -123,6 +123,7 @@ def test_questions_come_from_the_caller_then_the_folder_then_the_defaults() -> N
         '{"trained_tasks": ["docmath"]}',
         '{"trained_tasks": {"docmath": 3}}',
         '{"trained_tasks": {"docmath": ["hard"]}}',
+        pytest.param("[" * 100_000, id="deep"),
     ],
 )
 def test_an_invalid_hints_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:

@@ -114,6 +114,10 @@ def test_any_text_is_read(text: str) -> None:
     assert isinstance(places_in(text), NamedPlaces)
 
 
+def test_a_text_that_repeats_itself_is_read() -> None:
+    assert places_in("second, " * 10_000 + "the first page").pages == {1, 2}
+
+
 @given(st.sampled_from(["page", "image", "frame"]), st.sets(st.integers(1, 9999), min_size=1))
 def test_numbers_after_the_name_of_a_place_are_found_and_no_others(
     name: str, numbers: set[int]

@@ -109,6 +109,9 @@ def test_a_level_after_the_name_of_a_task_selects_its_problems(
             load(wrong)
     with pytest.raises(BadData, match=r"^counted has no levels: use counted$"):
         load("counted:1")
+    for name in ("mathverse", "problems.jsonl"):
+        with pytest.raises(BadData, match=rf"^{name} has no levels: use {name}$"):
+            load(f"{name}:1")
     with pytest.raises(TaskError, match="must not have a colon"):
         add_task("poems:1", counted)
 

@@ -182,7 +182,7 @@ def read_hints(folder: Path) -> Hints:
         raise ModelNotFound(f"cannot read {folder / HINTS_FILE}: {reason(error)}") from error
     try:
         return _hints(json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelNotFound(f"cannot use {folder / HINTS_FILE}: {reason(error)}") from error
 
 

@@ -17,6 +17,7 @@ NamedPlace: TypeAlias = tuple[Literal["page", "image", "frame", "time"], float]
 
 TOLERANCE = 0.5  # s; a time in whole seconds is rounded
 _MOST_LISTED = 1000  # pages or frames of a range such as 2-4
+_MOST_ORDINALS = 20  # in a list; without a bound, long texts would take quadratic time
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,8 @@ def _naming(one: str, several: str) -> re.Pattern[str]:
         r"(?<!\bper )(?<!\bevery )(?<!\beach )"
         rf"\b(?:(?:{several})[\s:#]*(?P<list>{_NUMBER}(?:{_AND}{_NUMBER})*)"
         rf"|(?:{one})(?:\s+(?:no\.?|number))?[\s:#]*(?P<one>{_NUMBER}))"
-        rf"|\b(?P<ordinal>{_ORDINAL}(?:{_AND}(?:the\s+)?{_ORDINAL})*)\s+(?:{one}|{several})\b",
+        rf"|\b(?P<ordinal>{_ORDINAL}(?:{_AND}(?:the\s+)?{_ORDINAL}){{0,{_MOST_ORDINALS}}})"
+        rf"\s+(?:{one}|{several})\b",
         re.IGNORECASE,
     )
 

@@ -98,6 +98,8 @@ def load(
     """
     is_file = name.endswith(ENDINGS)
     task = name if is_file else without_level(name)
+    if task != name and (task in BENCHMARKS or task.endswith(ENDINGS)):
+        raise BadData(f"{task} has no levels: use {task}")
     loader = None if is_file or name in BENCHMARKS else _loader(task)
     if (limit is not None and limit < 1) or seed < 0:
         raise BadData(f"{name}: the limit must be at least 1 and the seed at least 0")

@@ -97,7 +97,7 @@ def item_of(problem: Problem, check: ProblemCheck = reads_as_reference) -> Item:
 
 def _read(text: str) -> str | None:
     """Extract the answer from a whole solution, or from an answer alone without a marker."""
-    return extract_answer(text) if MARKER in text else text.strip() or None
+    return (extract_answer(text) if MARKER in text else text.strip()) or None
 
 
 def _is_right(problem: Problem, text: str) -> bool:

@@ -1,0 +1,46 @@
+"""Setup that all trainings share."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from transformers import TrainerState
+
+from dreamr.training import BadTraining
+from dreamr.training.folder import RunFolder
+from dreamr.training.trl import LogRows
+
+
+def rows_of(folder: Path, logs: dict[str, float], *, fp16: bool = False) -> list[int]:
+    """Return the steps that are reported for a log of TRL."""
+    steps: list[int] = []
+    log = LogRows(
+        RunFolder(folder / "out", {}), {"loss": "loss"}, 4, lambda step, _: steps.append(step)
+    )
+    arguments, state = SimpleNamespace(fp16=fp16), TrainerState(global_step=3)
+    log.on_train_begin(arguments, state, None)
+    log.on_log(arguments, state, None, logs)
+    return steps
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [
+        {"loss": math.nan, "grad_norm": 1.0},
+        {"loss": 0.1, "grad_norm": math.nan},
+        {"loss": 0.1, "grad_norm": math.inf},
+    ],
+)
+def test_a_training_that_diverges_ends_in_one_line(tmp_path: Path, logs: dict[str, float]) -> None:
+    with pytest.raises(BadTraining, match="diverged in step 3: lower --learning-rate and name"):
+        rows_of(tmp_path, logs)
+    assert (tmp_path / "out/log.csv").read_text().count("\n") == 1
+
+
+def test_a_finite_step_and_one_that_float16_leaves_out_are_reported(tmp_path: Path) -> None:
+    assert rows_of(tmp_path, {"loss": 0.1, "grad_norm": 2.0}) == [3]
+    assert rows_of(tmp_path, {"loss": 0.1}) == [3]
+    assert rows_of(tmp_path, {"loss": 0.1, "grad_norm": math.inf}, fp16=True) == [3]

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -53,6 +53,8 @@ FEW: dict[str, Any] = {
     "guards": False,
     "counting": "soft",
 }
+CONFIG = "grpo.yaml"
+ONE_STEP: dict[str, Any] = {"steps": 1, "config": CONFIG}
 
 
 def moody(context: Context, text: str) -> Evidence:
@@ -82,6 +84,25 @@ def train(out: Path, target: Scripted | None = None, **options: Any) -> Path:
 def rows(out: Path) -> list[dict[str, str]]:
     with (out / "log.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration file of TRL, and a training of one step with it in `out`."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / CONFIG).write_text("loss_type: grpo\nreport_to: tensorboard\nweight_decay: 0.1\n")
+    with pytest.MonkeyPatch.context() as changed:
+        changed.chdir(folder)
+        train(Path("out"), **ONE_STEP)
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder, which is the current one."""
+    copy = Path(shutil.copytree(finished, tmp_path / "finished"))
+    monkeypatch.chdir(copy)
+    return copy
 
 
 def test_a_training_writes_a_draft_a_log_and_provenance(tmp_path: Path) -> None:
@@ -143,24 +164,41 @@ SEVERAL: dict[str, Any] = {
 }
 
 
-def test_rollouts_with_several_images_keep_those_of_their_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Check the images in the loss, after TRL has shuffled and split the batch."""
-    seen = []
+class Several(NamedTuple):
+    """A training on several images.
+
+    Attributes:
+        out: Its folder.
+        model: Its draft.
+        seen: The inputs of each computation of the loss, after TRL has shuffled and split the
+            batches.
+    """
+
+    out: Path
+    model: Path
+    seen: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Several:
+    out, seen = tmp_path_factory.mktemp("several") / "out", list[dict[str, Any]]()
 
     def loss(self: SapoTrainer, model: Any, inputs: dict[str, Any]) -> Any:
         seen.append({name: inputs[name] for name in ("prompt_ids", "num_images", "pixel_values")})
         return GRPOTrainer._compute_loss(self, model, inputs)
 
-    monkeypatch.setattr(SapoTrainer, "_compute_loss", loss)
-    train(tmp_path / "out", micro_batch=2, **SEVERAL)
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(SapoTrainer, "_compute_loss", loss)
+        return Several(out, train(out, micro_batch=2, **SEVERAL), seen)
+
+
+def test_rollouts_with_several_images_keep_those_of_their_problem(several: Several) -> None:
     processor = AutoProcessor.from_pretrained(START)
     problems = training_problems(tuple(SEVERAL["task"].split(",")), 2, 0)
     conversations = [problems[number].conversation for number in range(len(problems))]
     expected = {asked_in(one): pixels(processor, one) for one in conversations}
     found = set()
-    for batch in seen:
+    for batch in several.seen:
         at = 0
         for ids, count in zip(batch["prompt_ids"], batch["num_images"], strict=True):
             text = "".join(processor.tokenizer.decode(ids).split())
@@ -168,7 +206,7 @@ def test_rollouts_with_several_images_keep_those_of_their_problem(
             assert batch["pixel_values"][at : at + count].equal(expected[question])
             at, found = at + count, found | {count}
         assert at == len(batch["pixel_values"])
-    assert len(seen) == 4
+    assert len(several.seen) == 4
     assert found > {2}, "the problems have different numbers of images"
 
 
@@ -182,14 +220,13 @@ def asked_in(conversation: Conversation) -> str:
     return "".join("".join(texts).split())
 
 
-def test_a_training_on_places_logs_them_and_lifts_the_limits_of_the_draft(tmp_path: Path) -> None:
+def test_a_training_on_places_logs_them_and_lifts_the_limits_of_the_draft(several: Several) -> None:
     before = read_hints(START)
     assert before.max_images == 1
-    model = train(tmp_path / "out", **SEVERAL)
-    for row in rows(tmp_path / "out"):
+    for row in rows(several.out):
         assert 0 <= float(row["reward_places"]) <= 1
         assert 0 <= float(row["wrong_places"]) <= float(row["places"]) <= 1
-    after = read_hints(model)
+    after = read_hints(several.model)
     assert after.max_images is not None
     assert after.max_images >= 2
     assert before.trained_tasks is not None
@@ -212,35 +249,30 @@ def test_a_batch_that_cannot_be_split_evenly_is_refused(tmp_path: Path) -> None:
         train(tmp_path / "out", micro_batch=3)
 
 
-def test_a_folder_is_refused_for_an_edited_configuration_file(tmp_path: Path) -> None:
-    (file := tmp_path / "grpo.yaml").write_text("weight_decay: 0.1\n")
-    train(tmp_path / "out", config=str(file), steps=1)
-    file.write_text("weight_decay: 0.2\n")
+def test_a_folder_is_refused_for_an_edited_configuration_file(folder: Path) -> None:
+    text = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(text.replace("0.1", "0.2"))
     with pytest.raises(BadTraining, match=r"another configuration \(changed: config;"):
-        train(tmp_path / "out", config=str(file), steps=1)
+        train(Path("out"), **ONE_STEP)
 
 
-def test_a_tensorboard_log_can_be_enabled(tmp_path: Path) -> None:
-    (file := tmp_path / "grpo.yaml").write_text("report_to: tensorboard\n")
-    train(tmp_path / "out", config=str(file), steps=1)
-    assert list((tmp_path / "out").rglob("events.out.tfevents*"))
+def test_a_tensorboard_log_can_be_enabled(folder: Path) -> None:
+    assert list((folder / "out").rglob("events.out.tfevents*"))
 
 
-def test_the_trained_draft_can_be_loaded_by_the_local_engine(tmp_path: Path) -> None:
+def test_the_trained_draft_can_be_loaded_by_the_local_engine(folder: Path) -> None:
     import anyio
 
     from dreamr.engines.local import LocalEngine
 
-    model = train(tmp_path / "out", steps=1)
-
     async def opened() -> str | None:
-        async with await LocalEngine.open(str(model)) as engine:
+        async with await LocalEngine.open(str(folder / "out" / "draft")) as engine:
             return engine.hints.answer_marker
 
     assert anyio.run(opened) == "Answer:"
 
 
-@pytest.mark.parametrize("options", [{}, {"step_credit": True, "micro_batch": 2}, {"lora": 2}])
+@pytest.mark.parametrize("options", [{"step_credit": True, "micro_batch": 2}, {"lora": 2}])
 def test_a_killed_training_resumes_to_the_same_weights(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
@@ -254,7 +286,10 @@ def test_a_killed_training_resumes_to_the_same_weights(
         train(tmp_path / "killed", on_step=kill, **options)
     assert not (tmp_path / "killed" / "draft").exists()
     resumed = train(tmp_path / "killed", **options)
-    expected, found = (load_file(path / "model.safetensors") for path in (whole, resumed))
+    expected, found, start = (
+        load_file(path / "model.safetensors") for path in (whole, resumed, START)
+    )
+    assert expected.keys() == found.keys() == start.keys()  # with adapters, too, a whole model
     assert all(expected[name].equal(found[name]) for name in expected)
     timed = ("seconds", "samples_per_second")
     first, second = (
@@ -264,18 +299,17 @@ def test_a_killed_training_resumes_to_the_same_weights(
     assert first == second
 
 
-def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
-    model = train(tmp_path / "out", steps=1)
+def test_a_finished_training_is_not_repeated(folder: Path) -> None:
     target = Scripted()
-    assert train(tmp_path / "out", target, steps=1) == model
+    assert train(Path("out"), target, **ONE_STEP) == Path("out", "draft")
     assert not target.engines
 
 
-def test_another_training_is_refused_before_models_are_opened(tmp_path: Path) -> None:
-    train(tmp_path / "out", steps=1)
+@pytest.mark.usefixtures("folder")
+def test_another_training_is_refused_before_models_are_opened() -> None:
     target = Scripted()
     with pytest.raises(BadTraining, match="another configuration"):
-        train(tmp_path / "out", target, steps=2)
+        train(Path("out"), target, **{**ONE_STEP, "steps": 2})
     assert not target.engines
 
 
@@ -321,19 +355,8 @@ def test_a_draft_without_a_chat_template_is_refused(tmp_path: Path) -> None:
         train(tmp_path / "out", draft=str(bare))
 
 
-def test_lora_trains_adapters_and_saves_a_whole_model(tmp_path: Path) -> None:
-    model = train(tmp_path / "out", lora=2, steps=1)
-    assert load_file(model / "model.safetensors").keys() == (
-        load_file(START / "model.safetensors").keys()
-    )
-
-
-def test_fields_of_a_trl_configuration_are_used_and_unknown_ones_are_named(
-    tmp_path: Path,
-) -> None:
-    file = tmp_path / "grpo.yaml"
-    file.write_text("loss_type: grpo\n")
-    train(tmp_path / "out", config=str(file), steps=1)
+def test_an_unknown_field_of_a_trl_configuration_is_named(tmp_path: Path) -> None:
+    file = tmp_path / CONFIG
     file.write_text("loss_tipe: grpo\n")
     with pytest.raises(BadTraining, match="loss_tipe"):
-        train(tmp_path / "other", config=str(file), steps=1)
+        train(tmp_path / "out", config=str(file), steps=1)

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # How long a case takes says more of the machine than of the code.
-settings.register_profile("dreamr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Locally each run draws other examples; those of CI are the same in each run, and more.
+settings.register_profile(
+    "dreamr",
+    deadline=None,
+    max_examples=100 if "CI" in os.environ else 50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("dreamr")
 
 # A shell that starts the tests in the background makes them ignore it, and all that they start.

@@ -84,19 +84,35 @@ def encrypted_pdf() -> bytes:
     return pdf(text_on_page("secret"), trailer=encryption + b" /ID [<00> <00>]")
 
 
+def equal_bytes(value: int, count: int, times: int) -> bytes:
+    """A zlib stream of a number of equal bytes, repeated many times, made without all of them."""
+    packer = zlib.compressobj(9)
+    packed = packer.compress(bytes([value]) * count) + packer.flush(zlib.Z_FULL_FLUSH)
+    header, block = packed[:2], packed[2:]  # a block ends with a full flush: it can be repeated
+    # The checksum, Adler-32, is the sum of the bytes and the sum of these sums after each byte.
+    size = count * times
+    low, high = 1 + value * size, size + value * size * (size + 1) // 2
+    checksum = struct.pack(">HH", high % 65521, low % 65521)
+    return header + block * times + b"\x03\x00" + checksum
+
+
 def memory_bomb(megabytes: int) -> bytes:
     """A small PDF file whose page is spaces, deflated twice."""
-    piece = b" " * 2**20
-    packer = zlib.compressobj(9)
-    packed = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)
-    header, block = packed[:2], packed[2:]  # a block ends with a full flush: it can be repeated
-    checksum = 1
-    for _ in range(megabytes):
-        checksum = zlib.adler32(piece, checksum)
-    inner = header + block * megabytes + b"\x03\x00" + struct.pack(">I", checksum)
+    inner = equal_bytes(ord(" "), 2**20, megabytes)
     return pdf(
         zlib.compress(inner, 9), filters=b"/Filter [/FlateDecode /FlateDecode]", size=(200, 200)
     )
+
+
+def png_bomb(side: int) -> bytes:
+    """A small PNG file of a black square with sides of that many pixels, a multiple of 100."""
+    found = b"\x89PNG\r\n\x1a\n"
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)  # one bit for each pixel, gray
+    rows = equal_bytes(0, 100 * (1 + -(-side // 8)), side // 100)
+    for kind, data in ((b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")):
+        checksum = zlib.crc32(kind + data)
+        found += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+    return found
 
 
 def time_bomb(curves: int = 370_000) -> bytes:

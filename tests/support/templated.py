@@ -10,7 +10,7 @@ import copy
 import json
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ class Templated(Served):
         for turn in turns:
             if isinstance(turn["content"], list):
                 turn["content"] = [_shown(part, self.family) for part in turn["content"]]
-        text = self._template.render(
+        text = _template(self.family).render(
             messages=turns,
             tools=body.get("tools"),
             add_generation_prompt=body.get("add_generation_prompt", not continues),
@@ -137,15 +137,6 @@ class Templated(Served):
         kept = text[len(before) :].startswith(_TAG)
         return before if kept else before.rstrip()
 
-    @cached_property
-    def _template(self) -> jinja2.Template:
-        def refuse(message: str) -> None:
-            raise jinja2.TemplateError(message)
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = refuse
-        return environment.from_string((FOLDER / f"{self.family}.jinja").read_text())
-
     def _ids(self, text: str) -> list[int]:
         pieces = _TOKEN.findall(text)
         for piece in pieces:
@@ -155,6 +146,16 @@ class Templated(Served):
 
     def _text(self, ids: list[int]) -> str:
         return "".join(self._known[one] for one in ids)
+
+
+@cache
+def _template(family: str) -> jinja2.Template:
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = refuse
+    return environment.from_string((FOLDER / f"{family}.jinja").read_text())
 
 
 def _tag(turn: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from dreamr.steps import Ending, Step
 
 def steps(count: int, wrong: float = 0.05, seed: int = 0) -> list[JudgedStep]:
     """Return steps; right ones mostly have high ratios and margins, wrong ones rarely do."""
+    return list(_steps(count, wrong, seed))
+
+
+@cache
+def _steps(count: int, wrong: float, seed: int) -> tuple[JudgedStep, ...]:
     draws = np.random.default_rng(seed)
     found = []
     for number in range(count):
@@ -23,4 +29,4 @@ def steps(count: int, wrong: float = 0.05, seed: int = 0) -> list[JudgedStep]:
         least = math.log(draws.beta(20, 1) if right else draws.beta(2, 2))
         step = Step(f"Step {number}.\n\n", 9, Ending.DELIMITER, 2 * least, least)
         found.append(JudgedStep("made", evidence, StepContext(step, number % 5), right))
-    return found
+    return tuple(found)

@@ -33,7 +33,7 @@ WITH_PROCESSES = ("ablations.py", "tuning.py", "soak.py")  # a fork of this proc
         ["texts.py", "--limit=1"],
         ["media_tokens.py"],
         ["suites.py", "--limit=2"],
-        pytest.param(["soak.py", "--minutes=0.1", "--clients=1"], marks=pytest.mark.slow),
+        pytest.param(["soak.py", "--minutes=0.05", "--clients=1"], marks=pytest.mark.slow),
     ],
     ids=lambda command: " ".join(command[:2]),
 )

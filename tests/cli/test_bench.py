@@ -111,7 +111,8 @@ def test_a_task_that_the_pair_was_not_trained_on_is_refused_in_one_line(
     assert "the target was not trained on boxes" in line
     assert "set --untrained to run it anyway" in line
     assert not out.exists()
-    assert bench(out, "--task", "boxes", "--untrained") == 0
+    small = ["--task", "boxes", "--limit", "1", "--method", "target", "--untrained", "--out"]
+    assert main(["bench", "run", *small, str(out)], open_model=scripted) == 0
     assert (out / "samples.jsonl").exists()
 
 

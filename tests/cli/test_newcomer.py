@@ -59,9 +59,10 @@ def test_the_guide_leads_from_an_empty_folder_to_an_answer(tmp_path: Path) -> No
         asked = ask.replace("localhost:8500", f"127.0.0.1:{port}")
         assert run(sys.executable, "-c", asked) == answer
         assert "empty: down" in run("sh", "-ec", end)
-    finally:
+    except BaseException:
         subprocess.run(
             [programs / "dreamr", "down", "empty"],
             env=environment(**variables), timeout=SECONDS, capture_output=True,
         )  # fmt: skip
+        raise
     assert not marked(tmp_path / "state" / "dreamr" / "empty")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,8 +95,9 @@ def _of_module(
     for scope in ast.walk(tree):
         if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
             continue
-        named = _assigned(scope)
-        for node in _own_nodes(scope):
+        nodes = list(_own_nodes(scope))
+        named = _assigned(nodes)
+        for node in nodes:
             if isinstance(node, ast.Call):
                 yield from _of_call(module, node, errors, named)
 
@@ -111,10 +112,8 @@ def _of_call(
     kind = MAKERS.get(name, name)
     if name == "Conflict":
         kind = "BadOption"
-    elif ast.unparse(call.func) == "self.error":  # the class is given to a helper
-        kind = BASE
-    elif name == "error":
-        kind = USAGE
+    elif name == "error":  # of self: the class is given to a helper
+        kind = BASE if ast.unparse(call.func) == "self.error" else USAGE
     http = ""
     if name == "bad_request":
         http = "400"
@@ -206,9 +205,9 @@ def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
         yield from _own_nodes(child)
 
 
-def _assigned(scope: ast.AST) -> dict[str, list[ast.expr]]:
+def _assigned(nodes: Iterable[ast.AST]) -> dict[str, list[ast.expr]]:
     found: dict[str, list[ast.expr]] = {}
-    for node in _own_nodes(scope):
+    for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(node.value)
     return found

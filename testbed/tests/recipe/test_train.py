@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 pytest.importorskip("transformers")
 
-from dreamr_testbed.recipe import loop, train
+from dreamr_testbed.recipe import loop, source, train, weights
 from dreamr_testbed.recipe.models import Size, load_model
 from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
 
@@ -27,6 +27,8 @@ OPTIONS = argparse.Namespace(seed=0, device="cpu", compile=False, blind=False)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(train, "SAVE_EVERY", 1)
+    monkeypatch.setattr(source, "POOL", 2)
+    monkeypatch.setattr(weights, "HELD_OUT", 4)
     monkeypatch.setattr(loop, "solved", lambda *_: {})  # evaluates 288 problems
 
 

@@ -234,7 +234,8 @@ def test_an_image_part_with_a_file_of_another_kind_says_which_part_to_use() -> N
 
 @pytest.mark.slow
 def test_hostile_files_at_once_leave_room_for_others() -> None:
-    bombs = [memory_bomb(1500)] * 4 + [time_bomb()]
+    # One takes seconds; that it may not take ten is tested in conversation/decoding/test_pdf.py.
+    bombs = [memory_bomb(1500)] * 4 + [time_bomb(60_000)]
 
     async def work(gate: Gateway) -> None:
         found: list[int] = []
@@ -249,7 +250,8 @@ def test_hostile_files_at_once_leave_room_for_others() -> None:
             plain = await gate.ask(asked())  # not behind the files
             assert plain.status == 200
             assert len(found) < len(bombs)
-        assert set(found) <= {400, 503}
+        assert set(found) <= {200, 400, 503}
+        assert found.count(200) <= 1
         body = asked([content("file", pdf(text_on_page("ok")), "ok.pdf"), text(QUESTION)])
         assert (await gate.ask(body)).status == 200
 
@@ -261,7 +263,7 @@ def test_threads_that_read_hostile_files_are_bounded_in_processes() -> None:
     bomb, most = memory_bomb(1500), list[int]()
 
     def read(number: int) -> int:
-        data = pdf(text_on_page(f"page {number}")) if number % 4 else bomb
+        data = pdf(text_on_page(f"page {number}")) if number % 8 else bomb
         try:
             found = len(flatten(Conversation.from_prompt("?", read_attachment(data))).images)
         except AttachmentError:
@@ -270,5 +272,5 @@ def test_threads_that_read_hostile_files_are_bounded_in_processes() -> None:
         return found
 
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(read, range(16))) == [0, 1, 1, 1] * 4
+        assert list(pool.map(read, range(16))) == [0, 1, 1, 1, 1, 1, 1, 1] * 2
     assert max(most) <= POOL._most

@@ -401,4 +401,4 @@ def test_a_reader_that_leaves_does_not_cause_a_trace_of_python(arguments: list[s
 
 def test_scripted_engines_are_what_these_tests_run_on(pair: Pair) -> None:
     main([*SEQUENTIAL], open_model=pair)
-    assert all(type(engine) is ScriptedEngine for engine in pair.opened.values())
+    assert {type(engine) for engine in pair.opened.values()} == {ScriptedEngine}

@@ -94,7 +94,7 @@ def test_a_model_that_is_lost_while_idle_is_opened_again() -> None:
         while models.lost:
             await anyio.sleep(0.01)
 
-    play(Opener, work)
+    assert play(Opener, work).attempts == 2
 
 
 def test_calls_that_do_not_need_the_lost_model_do_not_wait() -> None:

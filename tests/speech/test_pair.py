@@ -165,7 +165,8 @@ def test_a_transcriber_that_cannot_start_closes_everything() -> None:
     pair, scripted = Watched(), Scripted(error=ModelNotFound("--transcriber small: not there"))
     with pytest.raises(ModelNotFound, match="--transcriber small"):
         reasoned(pair, scripted)
-    assert all(not engine.alive for engine in pair.opened.values())
+    assert not any(engine.alive for engine in pair.opened.values())
+    assert not scripted.open
 
 
 def test_a_lost_draft_decides_nothing() -> None:

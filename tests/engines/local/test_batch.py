@@ -106,6 +106,11 @@ def test_streams_of_one_conversation_share_a_pass(text_model: Loaded) -> None:
     scheduler, sent = serve(text_model, [talk])
     for number in range(3):
         scheduler.handle(Stream(number, 0, PREFIX[:number], SamplingParams(12)))
+    while len({piece.call for piece in sent}) < 3:
+        scheduler.work()
+    with counted_passes(text_model) as passes:
+        scheduler.work()
+    assert passes == [3]
     finish(scheduler)
     for number in range(3):
         alone, expected = serve(text_model, [talk])

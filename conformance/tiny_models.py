@@ -41,7 +41,6 @@ VISION: dict[str, Any] = {
     "num_attention_heads": 2,
 }
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]}
-SIGLIP = {**VISION, "image_size": 64, "patch_size": 16, "vision_use_head": False}
 QWEN_TOKENS = (
     "<|endoftext|> <|im_start|> <|im_end|> <|vision_start|> <|vision_end|> <|image_pad|> "
     "<|video_pad|>"

@@ -118,8 +118,6 @@ def test_an_entry_is_complete(family: object) -> None:
         if recommended is not None:
             assert recommended.source
             assert "temperature" in recommended.values
-    if family.thinks in ("default", "optional"):  # type: ignore[attr-defined]
-        assert family.think_tags  # type: ignore[attr-defined]
 
 
 @given(st.text(), st.none() | st.text())

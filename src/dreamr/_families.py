@@ -64,7 +64,6 @@ class Family:
         hears: Whether the models are known to take sound.
         thinks: Whether the models think: 'never', 'always', 'default' (unless it is switched off)
             or 'optional' (if it is switched on). None: unknown.
-        think_tags: Marks around a thought. None: the family has none, or they are unknown.
         thinking: Template variables that switch thinking on.
         no_thinking: Template variables that switch thinking off.
         closing: Text that closes a thought early, as the vendor documents it. None: the tag alone.
@@ -81,7 +80,6 @@ class Family:
     hybrid: bool = False
     hears: bool = False
     thinks: Thinks | None = None
-    think_tags: tuple[str, str] | None = None
     thinking: Mapping[str, Any] = field(default_factory=dict)
     no_thinking: Mapping[str, Any] = field(default_factory=dict)
     closing: str | None = None
@@ -165,6 +163,4 @@ def _entries(
         for mode in ("thinking_sampling", "sampling"):
             if mode in row:
                 row[mode] = VendorSampling(**row[mode])
-        if "think_tags" in row:
-            row["think_tags"] = tuple(row["think_tags"])
         yield Family(**row), ids, types

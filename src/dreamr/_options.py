@@ -82,7 +82,14 @@ from dreamr.gate import (
     make_gate,
 )
 from dreamr.runner import RunConfig, deadline_of
-from dreamr.schedules import Fallback, FinalAnswer, JudgeBatch, ScheduleConfig, method
+from dreamr.schedules import (
+    Fallback,
+    FinalAnswer,
+    JudgeBatch,
+    MethodName,
+    ScheduleConfig,
+    method,
+)
 from dreamr.steps import Role
 
 _LOOKUP = 10  # tokens of a guess, as in transformers' prompt lookup
@@ -116,22 +123,8 @@ class RunOptions:
     """
 
     method: Annotated[
-        Literal[
-            "fpsr",
-            "sequential",
-            "target",
-            "draft",
-            "token-sd",
-            "prompt-lookup",
-            "specreason",
-            "lookahead",
-            "parse",
-        ],
-        OptionSpec(
-            "Method: fpsr, sequential, target, draft, token-sd, prompt-lookup, specreason, "
-            "lookahead or parse.",
-            _METHOD,
-        ),
+        MethodName,
+        OptionSpec(f"Method: {', '.join(get_args(MethodName))}.", _METHOD),
     ] = "fpsr"
     window: Annotated[
         int,
@@ -211,10 +204,11 @@ class RunOptions:
     resamples: Annotated[
         int | None,
         OptionSpec(
-            "Other candidates of the draft for a rejected step, 0 to 8; by default what pays.",
+            "Other candidates that the draft writes for a rejected step, 0 to 8.",
             _METHOD,
             0,
             8,
+            shown="0; by measured costs if the target is on a server",
         ),
     ] = None
     deterministic: Annotated[

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from dreamr.errors import Unsupported
-from dreamr.schedules import METHODS, OpenLane, ScheduleConfig, by_name
+from dreamr.schedules import METHODS, MethodName, OpenLane, ScheduleConfig, by_name
 
 
 def test_an_unknown_method_lists_the_known_ones() -> None:
     with pytest.raises(Unsupported, match="'magic'; known: fpsr, sequential, target"):
         by_name("magic")
+
+
+def test_every_method_of_the_options_has_a_schedule() -> None:
+    assert get_args(MethodName) == METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -30,7 +30,7 @@ from dreamr.schedules.protocol import (
     Warn,
     WriteAnswer,
 )
-from dreamr.schedules.registry import METHODS, Method, by_name, method
+from dreamr.schedules.registry import METHODS, Method, MethodName, by_name, method
 from dreamr.schedules.run_state import CONTEXT_FULL
 from dreamr.schedules.stages import STAGES, DeadlineStage, Stop, TimeShort
 from dreamr.schedules.text_watch import TextLimits
@@ -61,6 +61,7 @@ __all__ = [
     "LaneEnded",
     "LaneFailed",
     "Method",
+    "MethodName",
     "OpenLane",
     "Reject",
     "RunEnd",

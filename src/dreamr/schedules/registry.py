@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, TypeAlias
 
 from dreamr.errors import Unsupported
 from dreamr.schedules.deadline_keeper import DeadlineKeeper
@@ -17,6 +18,18 @@ from dreamr.schedules.single_model import SingleModel
 from dreamr.schedules.thought_closer import ThoughtCloser
 from dreamr.schedules.token_speculation import TokenSpeculation
 from dreamr.steps import Role
+
+MethodName: TypeAlias = Literal[
+    "fpsr",
+    "sequential",
+    "target",
+    "draft",
+    "token-sd",
+    "prompt-lookup",
+    "specreason",
+    "lookahead",
+    "parse",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Method:
         return len(self.roles) > 1
 
 
-_METHODS: dict[str, Method] = {
+_METHODS: Mapping[str, Method] = {
     "fpsr": Method(Fpsr),
     "sequential": Method(Sequential),
     "target": Method(partial(SingleModel, role="target"), ("target",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dreamr.evaluation.simulator.devices import Devices
 from dreamr.evaluation.simulator.predictions import BATCHED
@@ -71,7 +71,7 @@ def choose(
 def _seconds(pair: Pair, layout: Layout, devices: Sequence[Device]) -> float:
     scenario = Scenario(
         layout_costs(pair, layout, devices),
-        options=replace(ScheduleConfig(), fallback="on-reject" if layout.colocated else "auto"),
+        options=ScheduleConfig(fallback="on-reject" if layout.colocated else "auto"),
         devices=Devices(colocated=layout.colocated, slowdown=BATCHED),
         acceptance=LIKELY,
         requests=2 * _CONCURRENCY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations
 from math import ceil
@@ -275,7 +275,7 @@ def _expense(offer: Offer) -> tuple[float, int, float]:
 
 
 def _offer(one: Candidate, load: Load, acceptance: float) -> Offer | None:
-    options = replace(ScheduleConfig(), fallback="on-reject" if one.colocated else "auto")
+    options = ScheduleConfig(fallback="on-reject" if one.colocated else "auto")
     best: tuple[float, int, float] | None = None
     for concurrency in CONCURRENCIES:
         if concurrency > max(1, one.most):

@@ -117,8 +117,8 @@ DraftDevice: TypeAlias = Annotated[
 TargetDtype: TypeAlias = Annotated[
     DType,
     OptionSpec(
-        "Data type of a local target: auto (the faster), float32 or bfloat16. Deterministic on "
-        "a CPU: float32.",
+        "Data type of a local target: auto (the faster), float32 or bfloat16. On a CPU with "
+        "--deterministic: float32.",
         MODELS,
     ),
 ]

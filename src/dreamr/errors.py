@@ -36,7 +36,7 @@ class EngineError(DreamrError):
 class ModelNotFound(EngineError):
     """A model name does not lead to a model that can be loaded.
 
-    Raised when a model is opened: if the folder, Hugging Face id or installed name does not exist,
+    Raised when a model is opened: if the folder, Hugging Face ID or installed name does not exist,
     if the server URL is invalid, or if the server does not have a model of that name. Check the
     value of `--target`, `--draft`, `--target-model` or `--draft-model`.
     """

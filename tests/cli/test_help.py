@@ -14,29 +14,16 @@ from dreamr.cli import main
 from dreamr.cli.app import build_app
 from dreamr.cli.epilog import EXAMPLES
 
-COMMANDS = (
-    "run",
-    "serve",
-    "bench run",
-    "bench compare",
-    "bench report",
-    "calibrate",
-    "doctor",
-    "pair check",
-    "pair schema",
-    "pair init",
-    "pair plan",
-    "simulate",
-    "train sapo",
-    "train record",
-    "train from-traces",
-    "train measure",
-    "train curves",
-    "up",
-    "ps",
-    "logs",
-    "down",
-)
+
+def _names(group: Any, *before: str) -> Iterator[str]:
+    for name, found in group.commands.items():
+        if hasattr(found, "commands"):
+            yield from _names(found, *before, name)
+        else:
+            yield " ".join((*before, name))
+
+
+COMMANDS = tuple(_names(typer.main.get_command(build_app())))
 TEXT_WIDTH = 76  # columns of a terminal of 80 without margins
 # Two lines of the panel if its flags are short. Long flags leave about 40 columns: three lines.
 HELP_LENGTH = 110

@@ -34,7 +34,7 @@ _RULES = (Unused(("job", "takeover_seconds"), lambda o: o.share is None, "withou
 
 EPILOG = epilog(
     "dreamr batch questions.jsonl --out answers.jsonl",
-    "dreamr batch receipts.csv --out answers.jsonl --target http://gpu:8000 --draft http://gpu:8001",
+    "dreamr batch receipts.csv --out answers.jsonl --pair pair.yaml",
     "dreamr batch questions.jsonl --out answers.jsonl --retry",
     "dreamr batch questions.jsonl --out answers.jsonl --share redis://host/0",
     notes=(

@@ -39,7 +39,7 @@ def down_command() -> Callable[..., None]:
 def _down(options: DownOptions) -> None:
     """End a pair that dreamr up has started, with all its servers.
 
-    Also ends what a pair has left whose process was killed.
+    Also ends servers that were left by a dreamr up that was killed.
     """
     show = stderr_console().print
     interrupts.run(bring_down, name_of(options.name), options.timeout, show)

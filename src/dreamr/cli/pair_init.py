@@ -44,7 +44,7 @@ class InitOptions:
 
     target: Annotated[
         str | None,
-        OptionSpec("Target: Hugging Face id or folder.", _MODELS, shown="the bundled pair"),
+        OptionSpec("Target: Hugging Face ID or folder.", _MODELS, shown="the bundled pair"),
     ] = None
     draft: Annotated[
         str | None, OptionSpec("Draft, about a tenth as large as the target.", _MODELS)
@@ -55,7 +55,9 @@ class InitOptions:
     ] = "auto"
     gpus: Annotated[
         str,
-        OptionSpec("GPUs: 4x80GB, 2xH100, none for the CPU, auto for those of here.", _MACHINE),
+        OptionSpec(
+            "GPUs: 4x80GB, 2xH100, none for the CPU, auto for those of this machine.", _MACHINE
+        ),
     ] = "auto"
     longest: Annotated[
         int | None,
@@ -70,7 +72,9 @@ class InitOptions:
     ] = None
     max_pixels: Annotated[
         int | None,
-        OptionSpec("Most pixels of an image.", _MACHINE, 2**12, 2**28, shown="by the context"),
+        OptionSpec(
+            "Largest number of pixels of an image.", _MACHINE, 2**12, 2**28, shown="by the context"
+        ),
     ] = None
     out: Annotated[Path, OptionSpec("Pair file to write, - to print it.", _OUTPUT)] = Path(
         "pair.yaml"

@@ -48,8 +48,8 @@ PLAN_EPILOG = epilog(
 class PlanOptions:
     """Options of `dreamr pair plan`."""
 
-    target: Annotated[str | None, OptionSpec("Target: Hugging Face id or folder.", _MODELS)] = None
-    draft: Annotated[str | None, OptionSpec("Draft: Hugging Face id or folder.", _MODELS)] = None
+    target: Annotated[str | None, OptionSpec("Target: Hugging Face ID or folder.", _MODELS)] = None
+    draft: Annotated[str | None, OptionSpec("Draft: Hugging Face ID or folder.", _MODELS)] = None
     acceptance: Annotated[
         float,
         OptionSpec("Probability that a drafted step is accepted, 0 to 1.", _MODELS, 0, 1),

@@ -62,14 +62,19 @@ class UpOptions:
     file: Annotated[Path, OptionSpec("The pair file.", "Arguments", positional=True, reads="*")]
     detach: Annotated[
         bool,
-        OptionSpec("Return when the gateway serves.", "Options", flags=("--detach", "-d")),
+        OptionSpec(
+            "Run in the background; return when the gateway serves.",
+            "Options",
+            flags=("--detach", "-d"),
+        ),
     ] = False
     start_timeout: Annotated[
         float,
         OptionSpec("Longest time in seconds in which a server may start.", "Options", 1, 86400),
     ] = 1800.0
     doctor: Annotated[
-        bool, OptionSpec("Check the pairs quickly before they are served.", "Options")
+        bool,
+        OptionSpec("Run the quick checks of dreamr doctor before the pairs are served.", "Options"),
     ] = True
 
 
@@ -81,7 +86,8 @@ def up_command(open_model: OpenModel) -> Callable[..., None]:
 def _up(options: UpOptions, open_model: OpenModel) -> None:
     """Start the models of a pair file and serve its pairs, until Ctrl-C.
 
-    Servers that share a device start one after the other. One that ends later is started again.
+    Servers that share a device start one after the other. A server that ends later is started
+    again.
     """
     if not sys.platform.startswith("linux"):
         raise Unsupported("dreamr up needs Linux: start the servers yourself, and name their 'url'")

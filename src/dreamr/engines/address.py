@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from dreamr._messages import short_path
 from dreamr.errors import ModelNotFound
 
-# Hugging Face ids and most folders contain neither a colon nor an @.
+# Hugging Face IDs and most folders contain neither a colon nor an @.
 _URL = re.compile(r"(?i).*://.*|https?:.*|https?//.*")
 _BARE = re.compile(
     r"""(?ix)

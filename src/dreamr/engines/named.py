@@ -1,7 +1,7 @@
 """Models that installed distributions provide under a name, such as `embedded`.
 
 A distribution declares them as entry points in the group `dreamr.models`. Each refers to a function
-that takes a role, 'target' or 'draft', and returns a folder, a Hugging Face id or a server URL.
+that takes a role, 'target' or 'draft', and returns a folder, a Hugging Face ID or a server URL.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def locate(name: str | None, role: Role) -> str:
-    """Resolve a model name to a folder, a Hugging Face id or a server URL.
+    """Resolve a model name to a folder, a Hugging Face ID or a server URL.
 
     Args:
         name: Name of an installed model, which is resolved, or any other location, which is

@@ -32,7 +32,7 @@ class ModelSource:
 
     Attributes:
         role: Role of the model.
-        name: Folder, Hugging Face id, server URL, or one of `dreamr.engines.model_names`. None for
+        name: Folder, Hugging Face ID, server URL, or one of `dreamr.engines.model_names`. None for
             the test bed's model.
         server_model: Name of the model at its server. None if the server has only one model.
         revision: Branch, tag or commit of a model on the Hugging Face hub. None: the default
@@ -71,7 +71,7 @@ class ModelSource:
 
     @property
     def location(self) -> str:
-        """Folder, Hugging Face id or base URL of the model.
+        """Folder, Hugging Face ID or base URL of the model.
 
         Raises:
             ModelNotFound: If `name` cannot be resolved; see `dreamr.engines.named.locate`. If it is

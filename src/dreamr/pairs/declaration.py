@@ -27,7 +27,7 @@ class Launch:
 
     Attributes:
         engine: Program that serves the model; `local` is dreamr's own process, without a server.
-        model: Folder, Hugging Face id, or the name of an installed model for `local`. A folder
+        model: Folder, Hugging Face ID, or the name of an installed model for `local`. A folder
             relative to the file is absolute here.
         revision: Branch, tag or commit on the Hugging Face hub. None: the default branch.
         dtype: Data type of the weights, in the words of the engine. None: its default. For `local`,

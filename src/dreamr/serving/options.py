@@ -195,7 +195,12 @@ class ServeOptions:
     ] = 512 * 2**20
     stored_seconds: Annotated[
         int,
-        OptionSpec("Seconds after which an uploaded file is deleted.", _LIMITS, 1, 30 * 86400),
+        OptionSpec(
+            "Seconds for which uploaded files and responses are kept.",
+            _LIMITS,
+            1,
+            30 * 86400,
+        ),
     ] = 3600
     max_connections: Annotated[
         int, OptionSpec("Connections at the same time; others get status 503.", _LIMITS, 1)

@@ -54,7 +54,7 @@ class LaunchText:
 
     Attributes:
         engine: Engine.
-        model: Hugging Face id, folder or file.
+        model: Hugging Face ID, folder or file.
         values: Further fields, in order.
         notes: Comments above the model.
     """

@@ -26,7 +26,7 @@ def find_architecture(name: str) -> Architecture:
     models, the hub.
 
     Args:
-        name: Folder, Hugging Face id, or a file or id with weights in the GGUF format whose name
+        name: Folder, Hugging Face ID, or a file or id with weights in the GGUF format whose name
             contains that of a known model.
 
     Raises:
@@ -35,7 +35,7 @@ def find_architecture(name: str) -> Architecture:
     """
     if not name.strip() or "://" in name:
         raise ModelNotFound(
-            f"{short_path(name)!r} is not a model: name its folder or its Hugging Face id"
+            f"{short_path(name)!r} is not a model: name its folder or its Hugging Face ID"
         )
     folder = Path(os.path.expanduser(name))
     if folder.is_dir():

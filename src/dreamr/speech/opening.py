@@ -17,7 +17,7 @@ def open_transcriber(spec: str, model: str | None = None) -> Transcriber:
 
     Args:
         spec: URL of a server with OpenAI's /v1/audio/transcriptions, or a Whisper model for
-            faster-whisper: its size such as 'small', its Hugging Face id, or its folder.
+            faster-whisper: its size such as 'small', its Hugging Face ID, or its folder.
         model: Name of the model at the server. None: its only model.
 
     Raises:

@@ -32,7 +32,7 @@ class WhisperTranscriber:
     """A Whisper model, which runs in a worker thread.
 
     Args:
-        location: Size of the model such as 'small', its Hugging Face id, or its folder.
+        location: Size of the model such as 'small', its Hugging Face ID, or its folder.
 
     Raises:
         ModelNotFound: If it names a folder that does not hold such a model.

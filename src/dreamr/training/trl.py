@@ -237,7 +237,7 @@ def prepared(
     Args:
         options: Options of the training.
         out: Folder of the training.
-        draft: Folder or Hugging Face id of the draft to start from.
+        draft: Folder or Hugging Face ID of the draft to start from.
         sources: Other inputs of the training, such as hashes, by their names in config.json.
 
     Raises:

@@ -22,7 +22,7 @@ class AnswersLocally:
 
     @property
     def name(self) -> str:
-        """Model folder or Hugging Face id, as given."""
+        """Model folder or Hugging Face ID, as given."""
         raise NotImplementedError
 
     async def start(self) -> None:

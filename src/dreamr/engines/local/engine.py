@@ -77,7 +77,7 @@ class LocalEngine(AnswersLocally, ClosingEngine):
     engine from one asyncio event loop at a time. The engine's own process never imports torch.
 
     Args:
-        model: Model folder or Hugging Face id. Supported are LLaVA, Qwen2.5-VL, Qwen3-VL and text
+        model: Model folder or Hugging Face ID. Supported are LLaVA, Qwen2.5-VL, Qwen3-VL and text
             models that consist of a decoder and a head.
         options: How to run the model.
     """
@@ -124,7 +124,7 @@ class LocalEngine(AnswersLocally, ClosingEngine):
 
     @property
     def name(self) -> str:
-        """Model folder or Hugging Face id, as given."""
+        """Model folder or Hugging Face ID, as given."""
         return self._model
 
     @property

@@ -16,7 +16,7 @@ _POINTER = b"version https://git-lfs"
 
 
 def check_path(name: str) -> None:
-    """Check that a path is a model folder. Hugging Face ids are not checked.
+    """Check that a path is a model folder. Hugging Face IDs are not checked.
 
     Raises:
         ModelNotFound: If the path does not exist or is not a model folder with usable weights.
@@ -24,7 +24,7 @@ def check_path(name: str) -> None:
     # Not of pathlib, which raises errors for unknown users and long names.
     path, shown = os.path.expanduser(name), short_path(name)
     if not name.strip():
-        raise ModelNotFound("the model name is empty: give a folder or a Hugging Face id")
+        raise ModelNotFound("the model name is empty: give a folder or a Hugging Face ID")
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, "config.json")):
             raise ModelNotFound(f"{shown} is not a model folder: it has no config.json")
@@ -97,5 +97,5 @@ def _other_weights(folder: Path) -> str:
 
 
 def _looks_like_path(name: str) -> bool:
-    """Return whether a name is a path; Hugging Face ids are `name` or `owner/name`."""
+    """Return whether a name is a path; Hugging Face IDs are `name` or `owner/name`."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1

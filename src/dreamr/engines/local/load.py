@@ -1,4 +1,4 @@
-"""Loading of models from folders or Hugging Face ids. Every failure is a one-line error."""
+"""Loading of models from folders or Hugging Face IDs. Every failure is a one-line error."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Loaded:
 
 
 def resolve(name: str, revision: str | None = None) -> str:
-    """Return the folder of a model; download it first if the name is a Hugging Face id.
+    """Return the folder of a model; download it first if the name is a Hugging Face ID.
 
     Args:
-        name: Folder or Hugging Face id.
+        name: Folder or Hugging Face ID.
         revision: Branch, tag or commit on the hub; None for the default branch.
 
     Raises:

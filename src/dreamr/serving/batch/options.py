@@ -41,7 +41,12 @@ class BatchOptions:
     ] = False
     max_concurrency: Annotated[
         int,
-        OptionSpec("Most requests at the same time; fewer if more do not pay.", _BATCH, 1, 1024),
+        OptionSpec(
+            "Largest number of requests at the same time; fewer if more gain nothing.",
+            _BATCH,
+            1,
+            1024,
+        ),
     ] = 64
     share: Annotated[
         str | None,
@@ -58,7 +63,10 @@ class BatchOptions:
     takeover_seconds: Annotated[
         float,
         OptionSpec(
-            "Silence of a process after which others take over its requests.", _SHARING, 1, 3600
+            "Seconds of silence after which the requests of a process are taken over.",
+            _SHARING,
+            1,
+            3600,
         ),
     ] = 15.0
 

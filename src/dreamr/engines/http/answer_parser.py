@@ -10,7 +10,7 @@ from uuid import uuid4
 from dreamr.answers import AnswerPiece, CallDelta, TokenLogprob
 from dreamr.engines.http.completions import Completion
 from dreamr.engines.http.events import DONE
-from dreamr.engines.http.fields import Field, whole_characters
+from dreamr.engines.http.fields import Characters, Field
 from dreamr.engines.http.finish_reasons import read_finish
 from dreamr.steps import Finish
 
@@ -35,7 +35,7 @@ class AnswerParser:
     wrote: bool = False
     _tokens: int = 0
     _reported: bool = False
-    _half: str = ""
+    _characters: Characters = field(default_factory=Characters)
     _calls: set[int] = field(default_factory=set)  # numbers of the calls that have begun
 
     def push(self, event: object) -> AnswerPiece | None:
@@ -51,7 +51,7 @@ class AnswerParser:
         choice = Field(event, self.url).get("choices").first()
         calls = tuple(self._call_deltas(choice.get("delta", "message").get("tool_calls")))
         text = read.thought + read.text if self.continued else read.text
-        text, thought = self._joined(text), "" if self.continued else read.thought
+        text, thought = self._characters.add(text), "" if self.continued else read.thought
         self.finish = read_finish(read.reason) or self.finish
         wrote = bool(text or thought or calls)
         self.wrote = self.wrote or bool(text or calls)
@@ -65,13 +65,6 @@ class AnswerParser:
         if not (wrote or tokens or logprobs):
             return None
         return AnswerPiece(text, thought, calls, tokens, logprobs)
-
-    def _joined(self, text: str) -> str:
-        """Complete a character whose first half came before, and hold back the half at the end."""
-        if not (text := self._half + text):
-            return ""
-        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-        return whole_characters(text.removesuffix(self._half))
 
     def _call_deltas(self, calls: Field) -> Iterator[CallDelta]:
         for place, call in enumerate(calls.items()):

@@ -140,6 +140,20 @@ class Field:
         )
 
 
+@dataclass(slots=True)
+class Characters:
+    """Characters of a text that arrives in pieces, which may end in half a character."""
+
+    _half: str = ""  # first half of a character whose second half has not arrived
+
+    def add(self, piece: str) -> str:
+        """Return the whole characters of a piece; a half at its end comes with the next one."""
+        if not (text := self._half + piece):
+            return ""
+        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        return whole_characters(text.removesuffix(self._half))
+
+
 def whole_characters(text: str) -> str:
     """Join the halves of characters, and replace halves that have no other half.
 

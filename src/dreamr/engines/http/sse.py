@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from dreamr.engines.http.completions import Completion, Usage
 from dreamr.engines.http.events import DONE
-from dreamr.engines.http.fields import whole_characters
+from dreamr.engines.http.fields import Characters
 from dreamr.engines.http.finish_reasons import read_finish
 from dreamr.engines.http.logprobs import chosen_logprobs, first_entropy
 from dreamr.engines.http.routes import Route
@@ -73,7 +73,7 @@ class StreamParser:
     _whole: bool = False
     _closed: bool = False
     _unreliable: bool = False  # whether text followed a finish reason
-    _half: str = ""  # first half of a character whose second half has not arrived
+    _characters: Characters = field(default_factory=Characters)
     _said: str = ""  # content of all pieces
     _message: str = ""  # the last content that came as a message
     _pending: tuple[float | None, ...] = ()  # of tokens whose text has not arrived
@@ -131,7 +131,7 @@ class StreamParser:
         read = self.read(event, self.url)
         content = self._fresh(self._piece(read))
         thought = self._behind_trimmed(read.thought)
-        text = self._joined(self._tagged(thought, content))
+        text = self._characters.add(self._tagged(thought, content))
         if self.entropies and not self._pending:
             self._entropy = first_entropy(read.logprobs)
         logprobs = self._pending + chosen_logprobs(read.logprobs)
@@ -207,13 +207,6 @@ class StreamParser:
         self._thinking = not content and bool(thought or self._thinking)
         self.opened = self.opened and not content
         return thought + content
-
-    def _joined(self, text: str) -> str:
-        """Complete a character whose first half came before, and hold back the half at the end."""
-        if not (text := self._half + text):
-            return ""
-        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-        return whole_characters(text.removesuffix(self._half))
 
     def _end(self, read: Completion, text: str) -> None:
         """Take note of signs of an end of the response."""

@@ -84,7 +84,7 @@ def test_a_drifting_draft_raises_the_alarm_and_the_threshold(
     assert thresholds[-1] > 0.9  # thresholds of the runs themselves
     assert watch.threshold == pytest.approx(0.97, abs=0.005)
     # One line when the alarm starts.
-    assert caplog.text.count("Drift alarm") == 1
+    assert caplog.text.count("drift alarm") == 1
 
 
 def test_few_audits_are_enough_if_every_other_step_is_wrong() -> None:

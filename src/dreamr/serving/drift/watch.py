@@ -154,7 +154,7 @@ class Watch:
             with anyio.fail_after(_SECONDS):
                 agrees = await _agrees(target, step_format, context, step)
         except Exception as error:  # a bug in an engine must not end other runs
-            LOG.warning("Audit failed: %r", error)
+            LOG.warning("an audit failed: %r", error)
             return "failed"
         return "agreed" if agrees else "differed"
 
@@ -168,7 +168,7 @@ class Watch:
             self._controller.learn(disagrees)
         if self.alarm and not before:
             LOG.warning(
-                "Drift alarm: the target disagrees with more accepted steps than allowed (%d of "
+                "drift alarm: the target disagrees with more accepted steps than allowed (%d of "
                 "%d audited so far); run dreamr calibrate on problems of the current kind",
                 self.counts["differed"],
                 self.counts["differed"] + self.counts["agreed"],

@@ -1,7 +1,12 @@
 """Functions that team processes run in tests; a module, since the processes import it."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
 from dreamr_testbed.recipe.muon import Muon
+
+from dreamr.training import BadTraining
 
 
 def take_steps(team):
@@ -31,3 +36,18 @@ def fail(team):
     if team.rank == 1:
         raise ValueError("the second process fails")
     team.add([torch.zeros(1)])  # would wait forever
+
+
+def refuse(team):
+    raise BadTraining("the stage diverged")
+
+
+@dataclass(frozen=True)
+class FailingEvaluator:
+    """An evaluator that leaves a file for each part that it is asked for, and then fails."""
+
+    folder: Path
+
+    def outcomes(self, suite, first, count):
+        (self.folder / f"{suite}-{first}").touch()
+        raise ValueError("cannot solve")

@@ -8,7 +8,9 @@ import torch
 pytest.importorskip("transformers")
 
 from dreamr_testbed.recipe.team import ALONE, Team, run_team
-from team_members import fail, save_weights, take_steps
+from team_members import fail, refuse, save_weights, take_steps
+
+from dreamr.training import BadTraining
 
 
 def test_two_processes_with_half_a_batch_each_match_one_with_all_of_it(tmp_path):
@@ -20,6 +22,11 @@ def test_two_processes_with_half_a_batch_each_match_one_with_all_of_it(tmp_path)
 def test_a_failing_process_ends_the_team_with_its_error():
     with pytest.raises(RuntimeError, match="the second process fails"):
         run_team(2, fail)
+
+
+def test_an_error_for_the_user_stays_one_line():
+    with pytest.raises(BadTraining, match=r"\Athe stage diverged\Z"):
+        run_team(2, refuse)
 
 
 def test_parts_of_a_batch_are_disjoint_and_complete():

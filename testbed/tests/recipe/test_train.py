@@ -9,9 +9,12 @@ from safetensors.torch import load_file
 
 pytest.importorskip("transformers")
 
+from dreamr_testbed import PAIR
 from dreamr_testbed.recipe import loop, source, train, weights
 from dreamr_testbed.recipe.models import Size, load_model
 from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
+
+from dreamr.training import BadTraining
 
 TINY = Size(4, 32, 96, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
 SEE = Stage("see", "see", steps=2, batch=4, rate=3e-3, layers=2)
@@ -73,13 +76,6 @@ def test_a_model_started_from_a_saved_one_loads_the_same_weights(tmp_path, token
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_an_unknown_stage_is_refused_and_the_known_ones_are_listed(tmp_path, tokenizer):
-    with pytest.raises(
-        SystemExit, match="unknown stage 'sing': choose from see, reason, compare, judge"
-    ):
-        training(tmp_path, tokenizer).begin_at("sing", tmp_path)
-
-
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
@@ -87,9 +83,13 @@ def test_an_unknown_stage_is_refused_and_the_known_ones_are_listed(tmp_path, tok
         (["--workers", "2", "--threads", "2"], "--threads"),
         (["--workers", "13"], "at most 12, the smallest batch"),
         (["--workers", "0"], "at least 1, not 0"),
+        (["--threads", "0"], "at least 1, not 0"),
+        (["--seed", "-1"], "at least 0, not -1"),
+        (["--device", "abacus"], "cannot use --device 'abacus'"),
+        (["--stage", "sing"], "unknown --stage 'sing': choose from see, drill, read"),
     ],
 )
-def test_invalid_worker_options_are_refused_in_one_line(tmp_path, capsys, arguments, what):
+def test_invalid_options_are_refused_in_one_line(tmp_path, capsys, arguments, what):
     with pytest.raises(SystemExit) as stopped:
         train.main(["target", "--out", str(tmp_path / "run"), *arguments])
     assert stopped.value.code == 2
@@ -140,6 +140,61 @@ def test_a_checkpoint_of_another_model_is_one_line(tmp_path, tokenizer, capsys):
     assert "holds the weights of another model" in capsys.readouterr().err
 
 
+def failed(capsys, *arguments):
+    """Return the line with which a training that cannot start ends."""
+    with pytest.raises(SystemExit) as stopped:
+        train.main([*map(str, arguments)])
+    assert stopped.value.code == 1
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_training_without_a_model_to_continue_with_is_one_line(tmp_path, capsys):
+    out = tmp_path / "run"
+    shown = failed(capsys, "draft", "--out", out, "--export", tmp_path / "model")
+    assert f"{out} has no checkpoint to export" in shown
+    shown = failed(capsys, "draft", "--out", out, "--stage", "several-images")
+    assert "--stage several-images needs a model: name its folder with --start" in shown
+    assert not out.exists()
+    shown = failed(capsys, "draft", "--out", out, "--start", tmp_path / "model")
+    assert f"{tmp_path / 'model'} is not a folder" in shown
+    shown = failed(capsys, "draft", "--out", out, "--start", tmp_path)
+    assert f"cannot load the model in {tmp_path}" in shown
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    shown = failed(capsys, "draft", "--out", tmp_path / "file" / "run")
+    assert f"cannot write {tmp_path / 'file' / 'run'}" in shown
+
+
+@pytest.mark.parametrize(
+    ("role", "stage", "says"),
+    [
+        ("draft", "several-images", "has 2 layers of width 128, but stage several-images trains"),
+        ("target", "drill", "has 12 layers of width 256, but stage drill trains up to 5"),
+    ],
+)
+def test_a_model_that_a_stage_cannot_train_is_one_line(tmp_path, capsys, role, stage, says):
+    arguments = ("--start", PAIR / role, "--stage", stage)
+    assert says in failed(capsys, "target", "--out", tmp_path, *arguments)
+
+
+def test_a_further_stage_is_only_resumed_by_its_name(tmp_path, capsys):
+    stages = len(read_recipes()["draft"].stages)
+    saved = {"stage": stages, "step": 50, "layers": 2, "model": {}, "state": {}}
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    assert "name that with --stage again" in failed(capsys, "draft", "--out", tmp_path)
+
+
+def test_a_stage_that_diverges_without_best_weights_is_one_line(tmp_path, tokenizer):
+    steep = replace(REASON, steps=4, rate=1e6)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    recipe = replace(RECIPE, stages=(steep,))
+    run = train.Training(recipe, argparse.Namespace(**vars(OPTIONS), out=tmp_path))
+    with pytest.raises(BadTraining, match=r"stage reason diverged in step [2-4]: the last"):
+        run.run()
+
+
 def further(out, tokenizer, **changes):
     """Return a training with one more stage, which keeps its best weights, from random weights."""
     stage = replace(REASON, name="more", steps=4, layers=4, best=2, **changes)
@@ -171,15 +226,39 @@ def test_a_further_stage_ends_with_the_weights_of_the_lowest_loss(tmp_path, toke
     assert all(torch.equal(w, stored[name]) for name, w in run.model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("rate", "measured"),
+    [
+        pytest.param(1e2, 2, id="loss"),
+        pytest.param(1e6, 1, id="gradients"),  # not finite before the loss is measured
+    ],
+)
 def test_a_stage_that_diverges_stops_with_the_weights_that_it_began_with(
-    tmp_path, tokenizer, capsys
+    tmp_path, tokenizer, capsys, rate, measured
 ):
-    run = further(tmp_path, tokenizer, rate=1e6)
+    run = further(tmp_path, tokenizer, rate=rate)
     began = {name: weight.clone() for name, weight in run.model.state_dict().items()}
     run.run()
-    assert len(figures(tmp_path, "held_out")) == 2
+    assert len(figures(tmp_path, "held_out")) == measured
     assert "more diverged: its weights after step 0 are kept" in capsys.readouterr().out
     assert all(torch.equal(weight, began[name]) for name, weight in run.model.state_dict().items())
+
+
+def test_a_stage_does_not_end_with_the_best_weights_of_an_earlier_training(tmp_path, tokenizer):
+    run = further(tmp_path, tokenizer)
+    zeros = {name: torch.zeros_like(weight) for name, weight in run.model.state_dict().items()}
+    torch.save({"stage": "more", "loss": 0.0, "step": 9, "model": zeros}, tmp_path / "best.pt")
+    run.run()
+    assert torch.load(tmp_path / "best.pt")["loss"] > 0
+    assert any(weight.any() for weight in run.model.state_dict().values())
+
+
+def test_a_stage_that_starts_from_broken_weights_is_one_line(tmp_path, tokenizer):
+    run = further(tmp_path, tokenizer)
+    with torch.no_grad():
+        run.model.lm_head.weight.fill_(torch.nan)
+    with pytest.raises(BadTraining, match="stage more cannot start: the loss of its model is not"):
+        run.run()
 
 
 def test_an_interrupted_stage_ends_with_the_same_best_weights(tmp_path, tokenizer, monkeypatch):

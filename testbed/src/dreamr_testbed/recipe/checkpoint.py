@@ -37,7 +37,11 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
         raise BadTraining(
             f"cannot read {path} ({first_line(error)}): delete it to train from the start"
         ) from error
-    if not (isinstance(saved, Mapping) and saved.keys() >= _NAMES):
+    if not (
+        isinstance(saved, Mapping)
+        and saved.keys() >= _NAMES
+        and all(type(saved[name]) is int for name in ("stage", "step", "layers"))
+    ):
         raise BadTraining(f"{path} is not a checkpoint: delete it to train from the start")
     return dict(saved)
 

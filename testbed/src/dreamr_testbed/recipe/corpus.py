@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
-
+from dreamr_testbed.recipe.models import load_tokenizer
 from dreamr_testbed.recipe.tokens import (
     CHAT_TEMPLATE,
     DELIMITER,
@@ -30,9 +29,13 @@ def corpus(count: int = 2000) -> list[str]:
 
 
 def make_tokenizer(folder: Path, start: Path | None) -> None:
-    """Save the tokenizer of a training once: that of the model to start from, or a new one."""
+    """Save the tokenizer of a training once: that of the model to start from, or a new one.
+
+    Raises:
+        ModelNotFound: If there is no model to start from.
+    """
     if folder.exists():
         return
-    source = PreTrainedTokenizerFast.from_pretrained(start) if start else train_tokenizer(corpus())
+    source = load_tokenizer(start) if start else train_tokenizer(corpus())
     source.chat_template = CHAT_TEMPLATE  # the one that the examples follow
     source.save_pretrained(folder)

@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from itertools import compress
@@ -23,17 +24,20 @@ from typing import Any, TypeAlias
 
 import torch
 from rich.progress import track
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import LlavaForConditionalGeneration
 
 from dreamr._provenance import provenance
+from dreamr.cli.outputs import Output
 from dreamr.evaluation.report import wilson
 from dreamr.gate import RatioGate, SameGate
+from dreamr.training import BadTraining
 from dreamr_testbed.recipe.branches import same_question
 from dreamr_testbed.recipe.collate import collate
+from dreamr_testbed.recipe.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe.examples import Example, ExampleMaker
 from dreamr_testbed.recipe.generate import Solution, first_wrong, solve
 from dreamr_testbed.recipe.loop import predictions
-from dreamr_testbed.recipe.models import load_model
+from dreamr_testbed.recipe.models import load_model, load_tokenizer
 from dreamr_testbed.recipe.tokens import SCORE_QUESTION
 from dreamr_testbed.suites import (
     EXTRA_SUITES,
@@ -100,7 +104,7 @@ class Evaluator:
     def outcomes(self, suite: str, first: int, count: int) -> list[Outcome]:
         """Evaluate test problems `first` to `first + count - 1` of a suite."""
         torch.set_num_threads(1)
-        maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(self.draft))
+        maker = ExampleMaker(load_tokenizer(self.draft))
         problems = [make_problem(suite, "test", first + i, self.level) for i in range(count)]
         drafted = solve(_model(self.draft), maker, problems, blank=self.blind)
         written: Sequence[Solution | None] = [None] * count
@@ -215,7 +219,11 @@ def _ratios(
 def evaluate(
     evaluator: Evaluator, count: int, workers: int, suites: Sequence[str] = tuple(SUITES)
 ) -> list[Outcome]:
-    """Evaluate `count` problems per suite in several processes and show progress."""
+    """Evaluate `count` problems per suite in several processes and show progress.
+
+    Raises:
+        ModelNotFound: If a model cannot be loaded.
+    """
     outcomes: list[Outcome] = []
     # Spawned, since torch does not support fork once it has started threads.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -224,8 +232,12 @@ def evaluate(
             for first in range(0, count, BATCH)
             for suite in suites
         ]
-        for part in track(as_completed(parts), "Problems", total=len(parts)):
-            outcomes += part.result()
+        try:
+            for part in track(as_completed(parts), "Problems", total=len(parts)):
+                outcomes += part.result()
+        except BaseException:  # also Ctrl-C; else the pool would evaluate the rest first
+            pool.shutdown(cancel_futures=True)
+            raise
     return outcomes
 
 
@@ -276,7 +288,19 @@ def _judging(judged: Sequence[Judged], threshold: float) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def _check_tokenizers(target: Path | None, draft: Path) -> None:
+    """Check that both models have the same tokens, since one tokenizer serves both.
+
+    Raises:
+        BadTraining: If they have others.
+        ModelNotFound: If there is no model.
+    """
+    tokens = load_tokenizer(draft).get_vocab()
+    if target is not None and load_tokenizer(target).get_vocab() != tokens:
+        raise BadTraining(f"{target} and {draft} have other tokens: name models of one pair")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -284,7 +308,7 @@ def main() -> None:
     add = parser.add_argument
     add("--target", type=Path, help="Folder of the target. Default: evaluate the draft only.")
     add("--draft", type=Path, required=True, help="Folder of the draft.")
-    add("--count", type=int, default=1000, help="Problems per suite. Default: %(default)s.")
+    add("--count", type=at_least(1), default=1000, help="Problems per suite. Default: %(default)s.")
     known, default = (*SUITES, *EXTRA_SUITES), ", ".join(SUITES)
     suite = f"Suite, one of {', '.join(known)}. Repeatable. Default: {default}."
     add("--suite", action="append", choices=known, metavar="SUITE", help=suite)
@@ -292,17 +316,21 @@ def main() -> None:
     add("--level", type=int, choices=LEVELS, metavar="LEVEL", help=level)
     add("--blind", action="store_true", help="Show the draft blank images.")
     workers = "Processes with one thread each. Default: %(default)s."
-    add("--workers", type=int, default=1, help=workers)
+    add("--workers", type=at_least(1), default=1, help=workers)
     add("--out", type=Path, help="JSON file to write.")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     evaluator = Evaluator(options.target, options.draft, options.blind, options.level)
-    suites = options.suite or tuple(SUITES)
-    outcomes = evaluate(evaluator, options.count, options.workers, suites)
-    found = {suite: figures(o for o in outcomes if o.suite == suite) for suite in suites}
-    text = json.dumps({"provenance": provenance(), "figures": found}, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    suites = tuple(dict.fromkeys(options.suite or SUITES))
+    with errors_in_one_line(parser, "nothing was written"), ExitStack() as stack:
+        _check_tokenizers(options.target, options.draft)
+        # Opened before the problems are solved, which can take hours.
+        file = stack.enter_context(Output(options.out)) if options.out else None
+        outcomes = evaluate(evaluator, options.count, options.workers, suites)
+        found = {suite: figures(o for o in outcomes if o.suite == suite) for suite in suites}
+        text = json.dumps({"provenance": provenance(), "figures": found}, indent=2)
+        print(text)
+        if file:
+            file.write(text + "\n")
 
 
 if __name__ == "__main__":

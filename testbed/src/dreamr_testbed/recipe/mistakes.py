@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import LlavaForConditionalGeneration
 
 from dreamr._files import read_text
+from dreamr._output_files import writing
 from dreamr.training import BadTraining
+from dreamr_testbed.recipe.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import first_wrong, solve
-from dreamr_testbed.recipe.models import load_model
+from dreamr_testbed.recipe.models import load_model, load_tokenizer
 from dreamr_testbed.suites import EXTRA_SUITES, LEVELS, SUITES, Problem, make_problem
 
 KNOWN = (*SUITES, *EXTRA_SUITES)
@@ -88,9 +91,13 @@ def collect(
 
 
 def write(path: Path, mistakes: Iterator[Mistake]) -> int:
-    """Append mistakes to a pool and return their number."""
+    """Append mistakes to a pool and return their number.
+
+    Raises:
+        Unwritable: If the pool cannot be written.
+    """
     written = 0
-    with path.open("a") as file:
+    with writing(path), path.open("a") as file:
         for mistake in mistakes:
             file.write(json.dumps(asdict(mistake)) + "\n")
             written += 1
@@ -121,7 +128,7 @@ def _mistake(path: Path, number: int, line: str) -> Mistake:
     return found
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -129,9 +136,9 @@ def main() -> None:
     add = parser.add_argument
     add("--draft", type=Path, required=True, help="Folder of the draft.")
     count = "Solutions per suite and level. Default: %(default)s."
-    add("--count", type=int, default=2000, help=count)
+    add("--count", type=at_least(1), default=2000, help=count)
     start = "Index of the first problem. Default: %(default)s."
-    add("--start", type=int, default=10_000_000, help=start)
+    add("--start", type=at_least(0), default=10_000_000, help=start)
     temperature = "Sampling temperature; 0 is greedy. Default: %(default)s."
     suite = f"Suite, one of {', '.join(KNOWN)}. Repeatable. Default: {', '.join(SUITES)}."
     add("--suite", action="append", choices=KNOWN, metavar="SUITE", help=suite)
@@ -139,14 +146,17 @@ def main() -> None:
     add("--level", action="append", type=int, choices=LEVELS, metavar="LEVEL", help=level)
     add("--temperature", type=float, default=0.0, help=temperature)
     add("--out", type=Path, required=True, help="JSON Lines file to append to.")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if not 0 <= options.temperature < math.inf:
+        parser.error(f"--temperature must be at least 0, not {options.temperature:g}")
     torch.set_num_threads(1)
     torch.manual_seed(options.start)
-    draft = load_model(options.draft).eval()
-    maker = ExampleMaker(PreTrainedTokenizerFast.from_pretrained(options.draft))
-    suites, levels = options.suite or tuple(SUITES), options.level or LEVELS
-    found = collect(draft, maker, options.start, options.count, options.temperature, suites, levels)
-    written = write(options.out, found)
+    with errors_in_one_line(parser, f"the mistakes that were found are in {options.out}"):
+        draft = load_model(options.draft).eval()
+        maker = ExampleMaker(load_tokenizer(options.draft))
+        problems = (options.suite or tuple(SUITES), options.level or LEVELS)
+        given = (options.start, options.count, options.temperature)
+        written = write(options.out, collect(draft, maker, *given, *problems))
     print(f"{written} mistakes in {options.out}", file=sys.stderr)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,8 +20,12 @@ from transformers import (
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from dreamr._messages import first_line
+from dreamr.errors import ModelNotFound
 from dreamr_testbed.recipe.tokens import END, IMAGE, PAD
 from dreamr_testbed.suites import GRID, PATCH, SIDE
+
+Part = TypeVar("Part")
 
 IMAGE_TOKENS = GRID * GRID
 CONTEXT = 1024
@@ -170,8 +176,31 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def load_model(path: Path) -> LlavaForConditionalGeneration:
-    """Load a saved model in float32."""
-    return LlavaForConditionalGeneration.from_pretrained(path, dtype=torch.float32)
+    """Load a saved model in float32.
+
+    Raises:
+        ModelNotFound: If there is none.
+    """
+    kind = LlavaForConditionalGeneration
+    return _load(path, lambda: kind.from_pretrained(path, dtype=torch.float32))
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    """Load the tokenizer of a saved model.
+
+    Raises:
+        ModelNotFound: If there is none.
+    """
+    return _load(path, lambda: PreTrainedTokenizerFast.from_pretrained(path))
+
+
+def _load(path: Path, load: Callable[[], Part]) -> Part:
+    if not path.is_dir():  # transformers would look for it on the Hugging Face hub
+        raise ModelNotFound(f"{path} is not a folder: name the folder of a saved model")
+    try:
+        return load()
+    except Exception as error:  # of transformers, tokenizers, safetensors or torch
+        raise ModelNotFound(f"cannot load the model in {path}: {first_line(error)}") from error
 
 
 def rename_tower(path: Path) -> None:

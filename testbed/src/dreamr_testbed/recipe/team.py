@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import traceback
@@ -17,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+
+from dreamr.training import BadTraining
 
 Item = TypeVar("Item")
 
@@ -85,7 +88,8 @@ def run_team(size: int, work: Callable[[Team], None]) -> None:
         work: Function to run; must be picklable.
 
     Raises:
-        RuntimeError: If a process fails; has the traceback of the first failure.
+        BadTraining: If it is the first failure of a process.
+        RuntimeError: If a process fails otherwise; has the traceback of the first failure.
     """
     if size == 1:
         work(ALONE)
@@ -95,7 +99,8 @@ def run_team(size: int, work: Callable[[Team], None]) -> None:
         try:
             spawn(_member, (size, Path(folder) / "store", failure, work), nprocs=size)
         except ProcessRaisedException as error:
-            raise RuntimeError(failure.read_text() if failure.exists() else str(error)) from None
+            found = pickle.loads(failure.read_bytes()) if failure.exists() else str(error)
+            raise found if isinstance(found, BadTraining) else RuntimeError(found) from None
 
 
 def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Team], None]) -> None:
@@ -106,8 +111,8 @@ def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Te
     dist.init_process_group("gloo", store=shared, rank=rank, world_size=size)
     try:
         work(Team(rank, size))
-    except Exception:
-        _report(failure)
+    except Exception as error:
+        _report(failure, error)
         dist.destroy_process_group()
         raise
     # Wait through the file store until all processes are done, since none may exit during another's
@@ -119,13 +124,13 @@ def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Te
     os._exit(0)
 
 
-def _report(failure: Path) -> None:
-    """Write the current exception to a file, unless another process has written one.
+def _report(failure: Path, error: Exception) -> None:
+    """Write an error or its traceback to a file, unless another process has written one.
 
     This happens before the connections are closed, which makes the other processes fail too.
     """
     try:
-        with failure.open("x") as file:
-            traceback.print_exc(file=file)
+        with failure.open("xb") as file:
+            pickle.dump(error if isinstance(error, BadTraining) else traceback.format_exc(), file)
     except FileExistsError:
         return

@@ -21,8 +21,9 @@ from random import Random
 from typing import Any
 
 import torch
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import LlavaForConditionalGeneration
 
+from dreamr._output_files import writing
 from dreamr.training import BadTraining
 from dreamr_testbed.recipe import loop, mistakes
 from dreamr_testbed.recipe.checkpoint import (
@@ -30,6 +31,12 @@ from dreamr_testbed.recipe.checkpoint import (
     load_weights,
     read_checkpoint,
     write_checkpoint,
+)
+from dreamr_testbed.recipe.command_line import (
+    at_least,
+    check_start,
+    check_training,
+    errors_in_one_line,
 )
 from dreamr_testbed.recipe.comparer import compare
 from dreamr_testbed.recipe.corpus import make_tokenizer
@@ -42,6 +49,7 @@ from dreamr_testbed.recipe.models import (
     build_processor,
     grow,
     load_model,
+    load_tokenizer,
     rename_tower,
 )
 from dreamr_testbed.recipe.plan import Recipe, Stage, levels_of, read_recipes
@@ -54,6 +62,10 @@ SAVE_EVERY = 50  # steps between two checkpoints
 POOL = "mistakes.jsonl"
 
 
+class Diverged(BadTraining):
+    """Gradients that are not finite, so that no step can follow."""
+
+
 class Training:
     """Training of one model through the stages of its recipe, with its checkpoints."""
 
@@ -64,7 +76,7 @@ class Training:
         self.device = torch.device(options.device)
         self.compiled, self.blind = options.compile, options.blind
         torch.manual_seed(options.seed)
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out / "tokenizer")
+        self.tokenizer = load_tokenizer(out / "tokenizer")
         self.pad = int(self.tokenizer.pad_token_id)
         self.maker = ExampleMaker(self.tokenizer)
         self.mistakes = mistakes.read(out / POOL)
@@ -100,16 +112,22 @@ class Training:
             folder: Folder of the saved model.
 
         Raises:
-            SystemExit: If the recipe has no such stage.
+            BadTraining: If the model is not one that the stage can train.
+            ModelNotFound: If there is no model.
         """
         if (self.out / CHECKPOINT).exists():
             return
-        names = [known.name for known in self.recipe.stages]
-        if stage not in names:
-            known = ", ".join((*names, *(further.name for further in self.recipe.further)))
-            raise SystemExit(f"unknown stage {stage!r}: choose from {known}")
-        self.stage = names.index(stage)
-        self.model = load_model(folder).to(self.device)
+        self.stage = [known.name for known in self.recipe.stages].index(stage)
+        model = load_model(folder)
+        text, size = model.config.text_config, self.recipe.size
+        most = self.recipe.stages[self.stage].layers
+        if text.hidden_size != size.width or text.num_hidden_layers > most:
+            raise BadTraining(
+                f"{folder} has {text.num_hidden_layers} layers of width {text.hidden_size}, but "
+                f"stage {stage} trains up to {most} of width {size.width}: name another --start "
+                "or --stage"
+            )
+        self.model = model.to(self.device)
 
     def save(self, optimizers: list[torch.optim.Optimizer], extra: Any = None) -> None:
         """Write a checkpoint atomically; `extra` is the state of the head of the stage."""
@@ -208,7 +226,13 @@ class Training:
             if self.blind:
                 batch["pixels"].zero_()
             loss, parts = loop.reasoning_loss(self.model, batch, error_head)
-            self._update(optimizers, loss, loop.rate_at(stage, step))
+            try:
+                self._update(optimizers, loss, loop.rate_at(stage, step))
+            except Diverged:
+                if best is None:
+                    raise
+                self._print_kept(best, stage)
+                break
             self.step = step + 1
             seen += batch["ids"].numel() * self.team.size
             if self.step % 10 == 0:
@@ -230,9 +254,16 @@ class Training:
             self.team.agree(self.model.parameters())
 
     def _best(self, source: SampleSource, stage: Stage) -> BestWeights:
-        best = BestWeights.of(self.out, source, stage, self.pad, writes=self.team.leads)
+        best = BestWeights.of(
+            self.out, source, stage, self.pad, writes=self.team.leads, resumes=self.step > 0
+        )
+        if math.isinf(best.loss):  # keep the weights that the stage begins with
+            self._log(stage, best.measure(self.model, self.step))
         if math.isinf(best.loss):
-            self._diverged(best, stage)  # keeps the weights that the stage begins with
+            raise BadTraining(
+                f"stage {stage.name} cannot start: the loss of its model is not finite; name "
+                "another --start"
+            )
         return best
 
     def _diverged(self, best: BestWeights, stage: Stage) -> bool:
@@ -240,8 +271,11 @@ class Training:
         losses = best.measure(self.model, self.step)
         self._log(stage, losses)
         if stops := best.diverged(losses["held_out"]):
-            print(f"{stage.name} diverged: its weights after step {best.step} are kept", flush=True)
+            self._print_kept(best, stage)
         return stops
+
+    def _print_kept(self, best: BestWeights, stage: Stage) -> None:
+        print(f"{stage.name} diverged: its weights after step {best.step} are kept", flush=True)
 
     def _evaluate(self, stage: Stage) -> None:
         if self.team.leads:
@@ -267,7 +301,13 @@ class Training:
             p for optimizer in optimizers for group in optimizer.param_groups
             for p in group["params"]
         )  # fmt: skip
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if not norm.isfinite():  # the same in all processes, whose gradients are averaged
+            stage = self.recipe.stages[self.stage].name
+            raise Diverged(
+                f"stage {stage} diverged in step {self.step + 1}: the last checkpoint is kept; "
+                "lower the rate of the stage in recipe.toml"
+            )
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
@@ -300,22 +340,6 @@ class Training:
         write_hints(path, self.recipe.stages)
 
 
-def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, recipe: Recipe) -> None:
-    """Reject invalid combinations of options before anything is written."""
-    smallest = min(stage.batch for stage in recipe.stages)
-    if options.workers < 1:
-        parser.error(f"--workers must be at least 1, not {options.workers}")
-    if options.workers > smallest:
-        parser.error(
-            f"--workers must be at most {smallest}, the smallest batch of the recipe, not "
-            f"{options.workers}"
-        )
-    if options.workers > 1 and options.threads > 1:
-        parser.error("--threads must be 1 with --workers: each process uses one thread")
-    if options.workers > 1 and options.device != "cpu":
-        parser.error("--workers supports only --device cpu: on a GPU use one process")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     recipes = read_recipes()
@@ -328,10 +352,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("name", choices=sorted(recipes), help="Model to train.")
     add("--out", type=Path, required=True, help="Folder of the training.")
     add("--device", default="cpu", help="Torch device. Default: %(default)s.")
-    add("--seed", type=int, default=0, help="Seed of weights and examples. Default: %(default)s.")
-    add("--threads", type=int, default=1, help="Threads of one process. Default: %(default)s.")
+    add(
+        "--seed",
+        type=at_least(0),
+        default=0,
+        help="Seed of weights and examples. Default: %(default)s.",
+    )
+    add(
+        "--threads",
+        type=at_least(1),
+        default=1,
+        help="Threads of one process. Default: %(default)s.",
+    )
     workers = "Processes that share each batch on CPU cores. Default: %(default)s."
-    add("--workers", type=int, default=1, help=workers)
+    add("--workers", type=at_least(1), default=1, help=workers)
     add("--start", type=Path, help="Folder of a saved model to start from, at --stage.")
     stage = "First stage with --start; may be a further one. Default: the first of the recipe."
     add("--stage", help=stage)
@@ -340,17 +374,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--compile", action="store_true", help="Compile the decoder; needs a C++ compiler.")
     options = parser.parse_args(arguments)
     recipe = recipes[options.name].with_further(options.stage)
-    _check(parser, options, recipe)
+    check_training(parser, options, recipe)
     torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
-    make_tokenizer(options.out / "tokenizer", options.start)
-    try:
+    with errors_in_one_line(parser, "run the same command again to resume"):
         # Read here too, before several processes fail on them.
         mistakes.read(options.out / POOL)
-        read_checkpoint(options.out / CHECKPOINT, torch.device("meta"))
+        check_start(
+            options, recipe, read_checkpoint(options.out / CHECKPOINT, torch.device("meta"))
+        )
+        with writing(options.out, "name another --out"):
+            options.out.mkdir(parents=True, exist_ok=True)
+        make_tokenizer(options.out / "tokenizer", options.start)
         run_team(options.workers, partial(_train, recipe, options))
-    except BadTraining as error:
-        parser.exit(1, f"{error}\n")
 
 
 def _train(recipe: Recipe, options: argparse.Namespace, team: Team) -> None:
@@ -358,6 +393,7 @@ def _train(recipe: Recipe, options: argparse.Namespace, team: Team) -> None:
     if options.start:
         training.begin_at(options.stage or recipe.stages[0].name, options.start)
     if options.export:
-        training.export(options.export)
+        with writing(options.export, "name another --export"):
+            training.export(options.export)
     else:
         training.run()

@@ -43,6 +43,7 @@ class BestWeights:
         batches: Mapping[str, Sequence[Batch]],
         *,
         writes: bool = True,
+        resumes: bool = True,
     ) -> None:
         """Read the file if an interrupted run of the stage left it.
 
@@ -51,17 +52,25 @@ class BestWeights:
             stage: The stage; weights of another stage are replaced.
             batches: Held-out batches of each suite, at least one; or of all, under the name ''.
             writes: Whether this process writes the file.
+            resumes: Whether the stage was interrupted; else the file is of another training.
         """
         self._path, self._stage, self._batches = folder / BEST, stage.name, batches
         self._shares, self._writes = stage.shares, writes
         self.loss, self.step = math.inf, 0
-        saved = self._read()
+        saved = self._read() if resumes else {}
         if saved.get("stage") == stage.name:
             self.loss, self.step = saved["loss"], saved["step"]
 
     @classmethod
     def of(
-        cls, folder: Path, source: SampleSource, stage: Stage, pad: int, *, writes: bool
+        cls,
+        folder: Path,
+        source: SampleSource,
+        stage: Stage,
+        pad: int,
+        *,
+        writes: bool,
+        resumes: bool = False,
     ) -> BestWeights:
         """Draw the held-out batches of a stage, like those that it trains on."""
         if stage.single_images:
@@ -71,7 +80,7 @@ class BestWeights:
                 suite: batches_of(source, stage, suite, SEED, OF_SUITE, pad)
                 for suite in stage.shares
             }
-        return cls(folder, stage, drawn, writes=writes)
+        return cls(folder, stage, drawn, writes=writes, resumes=resumes)
 
     def _read(self) -> dict[str, Any]:
         if not self._path.exists():

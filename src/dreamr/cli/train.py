@@ -321,7 +321,7 @@ def _sapo(place: OutOptions, options: SapoOptions, open_model: OpenModel) -> Non
         module = _import("sapo")
         import_plugins(options.plugin)
         # The draft learns the tasks; a target that did not would reject right steps.
-        check_trained(task_names(options.task), options.run_options(), ("target",))
+        check_trained(task_names(options.task), options.run_options(), ["target"])
         with shown(_console(), options.steps, "steps") as show:
             model = module.train_sapo(
                 options,

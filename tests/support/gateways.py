@@ -91,8 +91,7 @@ class Gateway:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         parts = iter([raw] if pieces is None else pieces)
         upcoming = next(parts, b"")
-        sent = False
-        answer = Answer()
+        sent, answer = False, Answer()
 
         async def usual() -> Json:
             nonlocal upcoming, sent

@@ -55,3 +55,11 @@ def test_steps_are_judged_up_to_the_first_wrong_one():
         assert [is_right for _, is_right in judged] == [r for _, r in found.judged["score"]]
         assert len(found.judged["same"]) <= len(judged)
         assert all(0.0 <= value <= 1.0 for name in JUDGES for value, _ in found.judged[name])
+
+
+def test_clean_images_take_the_place_of_the_drawn_ones():
+    models = (PAIR / "target", PAIR / "draft")
+    drawn, clean = (
+        Evaluator(*models, clean=clean).outcomes("story", 0, 1) for clean in (False, True)
+    )
+    assert drawn[0].judged["judge"] != clean[0].judged["judge"]

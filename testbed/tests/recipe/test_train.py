@@ -214,16 +214,29 @@ def figures(out, name):
     return [float(value) for _, _, _, figure, value in rows[1:] if figure == name]
 
 
-def test_a_further_stage_ends_with_the_weights_of_the_lowest_loss(tmp_path, tokenizer):
+def stored(path):
+    """Return the weights of a file as a finished training stores them."""
+    return {name: weight.half().float() for name, weight in torch.load(path)["model"].items()}
+
+
+def test_a_further_stage_keeps_the_weights_of_the_lowest_loss(tmp_path, tokenizer):
     run = further(tmp_path, tokenizer)
     run.run()
     losses = figures(tmp_path, "held_out")
     assert len(losses) == 3
     assert losses[-1] < losses[0]
-    kept = torch.load(tmp_path / "best.pt")
-    assert kept["loss"] == pytest.approx(min(losses), abs=1e-4)
-    stored = {name: weight.half().float() for name, weight in kept["model"].items()}
-    assert all(torch.equal(w, stored[name]) for name, w in run.model.state_dict().items())
+    assert torch.load(tmp_path / "best.pt")["loss"] == pytest.approx(min(losses), abs=1e-4)
+    kept = stored(tmp_path / "best.pt")
+    assert all(torch.equal(w, kept[name]) for name, w in run.model.state_dict().items())
+
+
+def test_a_stage_that_does_not_diverge_ends_with_its_last_weights(tmp_path, tokenizer):
+    run = further(tmp_path, tokenizer, rate=0.3)  # the loss falls and rises
+    run.run()
+    losses = figures(tmp_path, "held_out")
+    assert losses[-1] > min(losses)
+    kept = stored(tmp_path / "best.pt")
+    assert any(not torch.equal(w, kept[name]) for name, w in run.model.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@
 The judge is evaluated on the draft's greedy solutions of test problems: on each step up to and
 including the first wrong one, compared with the suite's reference. The judges of other methods are
 evaluated on the same steps: a score from 0 to 9, and whether a step has the same meaning as the
-reference's, for steps that differ from it. `--blind` shows the draft blank images.
+reference's, for steps that differ from it. `--blind` shows the draft blank images, `--clean` shows
+both models images as those of a file look.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from dreamr_testbed.suites import (
     is_correct,
     make_problem,
 )
+from dreamr_testbed.suites.clean import clean
 
 BATCH = 50
 # Thresholds; a score is the expected value over the ten digits, divided by 9.
@@ -94,18 +96,22 @@ class Evaluator:
         draft: Folder of the draft.
         blind: Whether to show the draft blank images.
         level: Level of the problems. None: each problem draws its level.
+        clean: Whether to draw the images as those of a file look, smooth and without noise.
     """
 
     target: Path | None
     draft: Path
     blind: bool = False
     level: int | None = None
+    clean: bool = False
 
     def outcomes(self, suite: str, first: int, count: int) -> list[Outcome]:
         """Evaluate test problems `first` to `first + count - 1` of a suite."""
         torch.set_num_threads(1)
         maker = ExampleMaker(load_tokenizer(self.draft))
         problems = [make_problem(suite, "test", first + i, self.level) for i in range(count)]
+        if self.clean:
+            problems = list(map(clean, problems))
         drafted = solve(_model(self.draft), maker, problems, blank=self.blind)
         written: Sequence[Solution | None] = [None] * count
         if self.target is not None:
@@ -315,11 +321,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     level = "Level of the problems, 1 to 3. Default: each problem draws its level."
     add("--level", type=int, choices=LEVELS, metavar="LEVEL", help=level)
     add("--blind", action="store_true", help="Show the draft blank images.")
+    smooth = "Draw the images as those of a file look: smooth, without rotation and noise."
+    add("--clean", action="store_true", help=smooth)
     workers = "Processes with one thread each. Default: %(default)s."
     add("--workers", type=at_least(1), default=1, help=workers)
     add("--out", type=Path, help="JSON file to write.")
     options = parser.parse_args(arguments)
-    evaluator = Evaluator(options.target, options.draft, options.blind, options.level)
+    evaluator = Evaluator(
+        options.target, options.draft, options.blind, options.level, options.clean
+    )
     suites = tuple(dict.fromkeys(options.suite or SUITES))
     with errors_in_one_line(parser, "nothing was written"), ExitStack() as stack:
         _check_tokenizers(options.target, options.draft)

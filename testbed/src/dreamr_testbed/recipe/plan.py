@@ -51,8 +51,8 @@ class Stage:
         blend: Weight of the trained weights in the result; the rest are the weights before the
             stage. The mean keeps skills that a short stage at a high rate would unlearn.
         best: Number of steps between two measurements of the loss on examples that are not
-            trained. The stage ends with the weights of the lowest loss, and stops if it diverges;
-            0 for neither.
+            trained. A stage that diverges stops, and ends with the weights of the lowest loss. 0:
+            it stops without weights.
         lookups: Share of examples that read lines of several images by their places, decaying to 0
             over the first half.
     """

@@ -231,7 +231,6 @@ class Training:
             except Diverged:
                 if best is None:
                     raise
-                self._print_kept(best, stage)
                 break
             self.step = step + 1
             seen += batch["ids"].numel() * self.team.size
@@ -239,16 +238,22 @@ class Training:
                 parts["tokens_a_second"] = seen / (time.monotonic() - started)
                 seen, started = 0, time.monotonic()
                 self._log(stage, parts)
-            if best and self.step % stage.best == 0 and self._diverged(best, stage):
+            ends = self.step == stage.steps
+            if best and (ends or self.step % stage.best == 0) and self._diverged(best, stage):
                 break
-            if self.step % SAVE_EVERY == 0 or self.step == stage.steps:
+            if ends or self.step % SAVE_EVERY == 0:
                 self.save(optimizers, error_head.state_dict())
-            if self.step % EVALUATE_EVERY == 0 or self.step == stage.steps:
+            if ends or self.step % EVALUATE_EVERY == 0:
                 self._evaluate(stage)
                 started = time.monotonic()
+        else:
+            # The loss of a few examples does not rank weights that are nearly as good: it rose in
+            # a stage after which the model solved more problems.
+            best = None
         decoder.forward = plain
         loop.freeze(self.model, 0)
         if best:
+            print(f"{stage.name} diverged: its weights after step {best.step} are kept", flush=True)
             if self.team.leads:
                 best.restore(self.model)
             self.team.agree(self.model.parameters())
@@ -270,12 +275,7 @@ class Training:
         """Measure the loss on held-out examples; return whether the stage must stop."""
         losses = best.measure(self.model, self.step)
         self._log(stage, losses)
-        if stops := best.diverged(losses["held_out"]):
-            self._print_kept(best, stage)
-        return stops
-
-    def _print_kept(self, best: BestWeights, stage: Stage) -> None:
-        print(f"{stage.name} diverged: its weights after step {best.step} are kept", flush=True)
+        return best.diverged(losses["held_out"])
 
     def _evaluate(self, stage: Stage) -> None:
         if self.team.leads:

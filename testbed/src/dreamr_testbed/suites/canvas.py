@@ -41,7 +41,8 @@ def font_file(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def load_font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """Return one of `FONTS`; the size is in pixels."""
     return ImageFont.truetype(font_file(name), size, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -78,7 +79,7 @@ class Canvas:
 
     def draw_text(self, x: float, y: float, text: str, size: int) -> None:
         """Write a text from a point at its left end, in the middle of its height (pixels)."""
-        self._draw.text((x, y), text, font=_font(self._font, size), fill=self._ink, anchor="lm")
+        self._draw.text((x, y), text, font=load_font(self._font, size), fill=self._ink, anchor="lm")
 
     def draw_line(self, points: Box, color: Color, width: int = 1) -> None:
         """Draw a line from (x, y) to (x, y), in pixels."""
@@ -114,7 +115,7 @@ class Canvas:
         """
         size = self.rng.randint(13, 16)
         room = width * PATCH - 4
-        while (font := _font(self._font, size)).getlength(text) > room:
+        while (font := load_font(self._font, size)).getlength(text) > room:
             size -= 1
         slack = room - font.getlength(text)
         x = left * PATCH + 2 + min(slack, self.rng.uniform(0, 6))

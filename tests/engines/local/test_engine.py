@@ -315,13 +315,28 @@ async def main():
 
 asyncio.run(main())
 """
+# Imported by the template, it fails; in a worker, it lasts until the worker is ended.
+LOADING = """
+import os, time
+if os.environ.setdefault("IMPORTED_IN", str(os.getpid())) == str(os.getpid()):
+    raise ImportError
+time.sleep(600)
+"""
 
 
 @pytest.mark.parametrize("how", ["end", "SIGINT", "SIGKILL"])
-def test_no_worker_outlives_its_parent(folders: dict[str, Path], how: str) -> None:
-    """The parent ends during a stream or during loading. Its workers print nothing."""
+def test_no_worker_outlives_its_parent(folders: dict[str, Path], how: str, tmp_path: Path) -> None:
+    """The parent is killed during a stream, or ends while its workers still import torch.
+
+    The workers print nothing.
+    """
+    path = sys.path
+    if how != "SIGKILL":
+        (tmp_path / "torch.py").write_text(LOADING)
+        path = [str(tmp_path), *path]
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, str(folders["qwen3"]), how],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -26,8 +26,11 @@ SLOW, FAST = 0.02, 0.002  # seconds a token: of a replica that is killed in mid-
 SCRIPT = """
 import os
 import sys
+from functools import partial
 from support.pairs import Pair
 from dreamr.cli import main
+from dreamr.serving.store import redis
+redis.RedisStore = partial(redis.RedisStore, lease=2.0)  # seconds; the usual six are waited for
 name = os.environ["REPLICA"]
 steps = [f"Number {n} is one more than before, says replica {name}.\\n\\n" for n in range(40)]
 model = {"script": (*steps, "Answer: 39"), "token_seconds": float(os.environ["TOKEN"])}

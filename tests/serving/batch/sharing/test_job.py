@@ -18,6 +18,7 @@ sharing = pytest.importorskip("dreamr.serving.batch.sharing")
 pytestmark = [pytest.mark.anyio, needs_redis]
 START = b"0-0"
 NEVER = 3600.0
+SOON = 0.3  # seconds; nothing that lives holds a request meanwhile
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ async def test_a_silent_process_loses_its_requests_and_a_living_one_keeps_them(
             await take(alive)
             tasks.start_soon(alive.hold)
             assert await take(other) == "0"
-            with anyio.move_on_after(2.5) as limit:
+            with anyio.move_on_after(1.5) as limit:
                 tasks.start_soon(other.hold)
                 await take(other)
             assert limit.cancelled_caught
@@ -140,7 +141,7 @@ async def test_a_process_that_holds_another_request_is_not_the_last_to_take_one_
         tasks.start_soon(busy.hold)
         for process in dead:
             assert await take(process) == "1"
-        with anyio.move_on_after(2.5) as limit:
+        with anyio.move_on_after(1.5) as limit:
             await take(busy)
         assert limit.cancelled_caught
         await busy.add_answer("0", "d", line("0"))
@@ -157,7 +158,7 @@ async def test_what_is_given_back_often_is_no_error(server: RedisServer, tmp_pat
 
 
 async def test_of_two_answers_the_first_counts(server: RedisServer, tmp_path: Path) -> None:
-    async with jobs(server, tmp_path, requests=1, takeover=1.0) as (slow, quick):
+    async with jobs(server, tmp_path, requests=1, takeover=SOON) as (slow, quick):
         await take(slow)
         await take(quick)
         await quick.add_answer("0", "d", line("0", "quick"))
@@ -177,12 +178,12 @@ async def test_what_a_process_gives_back_is_taken_at_once(
 async def test_a_process_gives_back_nothing_that_another_holds(
     server: RedisServer, tmp_path: Path
 ) -> None:
-    async with jobs(server, tmp_path, requests=1, takeover=1.0) as (silent, other):
+    async with jobs(server, tmp_path, requests=1, takeover=SOON) as (silent, other):
         await take(silent)
         await take(other)
         await silent.give_back()
         third = sharing.SharedJob(other.link, "j", other.path, NEVER)
-        with anyio.move_on_after(1) as limit:
+        with anyio.move_on_after(0.5) as limit:
             await take(third)
         assert limit.cancelled_caught
 

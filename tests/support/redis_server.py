@@ -22,6 +22,9 @@ needs_redis = pytest.mark.skipif(
 class RedisServer:
     """A server that can be killed and started again with what it had stored.
 
+    It writes each change to its file before it answers, which a kill of the process survives, and
+    does not wait for the disk.
+
     Args:
         folder: Folder of its socket and its files.
         arguments: Further arguments.
@@ -34,7 +37,7 @@ class RedisServer:
         self.url = f"unix://{self.socket}"
         self._command = [
             COMMAND, "--port", "0", "--unixsocket", str(self.socket), "--dir", str(folder),
-            "--save", "", "--appendonly", "yes", "--appendfsync", "always", *arguments,
+            "--save", "", "--appendonly", "yes", "--appendfsync", "no", *arguments,
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 

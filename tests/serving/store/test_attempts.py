@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, needs_redis]
 
 @pytest.fixture
 async def attempts(tmp_path: Path) -> AsyncIterator[Any]:
-    with RedisServer(tmp_path, "--appendfsync", "everysec") as server:
+    with RedisServer(tmp_path) as server:
         store = RedisStore(server.url)
         yield store.attempts
         await store.aclose()

@@ -22,7 +22,12 @@ pytestmark = [pytest.mark.anyio, needs_redis]
 KIND = Kind("page", 100, 10**6)
 LIMITS = Limits(requests=2)
 SECONDS = 30
-QUICK = ("--appendfsync", "everysec")  # a disk may be slow
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look soon whether a lost server is back."""
+    monkeypatch.setattr("dreamr.serving.store.link._PAUSE", (0.05, 0.4))
 
 
 @asynccontextmanager
@@ -49,7 +54,7 @@ async def test_without_redis_each_replica_has_limits_of_its_own(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "dreamr.serving.store")
-    with RedisServer(tmp_path, *QUICK) as server:
+    with RedisServer(tmp_path) as server:
         async with watched(server.url) as store:
             assert await entered(store, 1) == [None]
             server.kill()
@@ -69,7 +74,7 @@ async def test_without_redis_each_replica_has_limits_of_its_own(
 
 async def test_tokens_that_redis_did_not_hear_of_are_told_later(tmp_path: Path) -> None:
     limits = Limits(tokens=100)
-    with RedisServer(tmp_path, *QUICK) as server:
+    with RedisServer(tmp_path) as server:
         async with watched(server.url) as store:
             await store.quotas.enter("a", "1", limits)
             server.kill()
@@ -83,7 +88,7 @@ async def test_tokens_that_redis_did_not_hear_of_are_told_later(tmp_path: Path) 
 
 
 async def test_a_frozen_redis_costs_one_bounded_wait(tmp_path: Path) -> None:
-    with RedisServer(tmp_path, *QUICK) as server:
+    with RedisServer(tmp_path) as server:
         async with watched(server.url) as store:
             assert await entered(store, 1) == [None]
             os.kill(server.process, signal.SIGSTOP)

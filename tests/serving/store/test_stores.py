@@ -34,7 +34,7 @@ async def replicas(folder: Path, count: int, lease: float = 6.0) -> AsyncIterato
     """Yield stores on one server."""
     from dreamr.serving.store.redis import RedisStore
 
-    with RedisServer(folder, "--appendfsync", "everysec") as server:  # a disk may be slow
+    with RedisServer(folder) as server:
         found = [RedisStore(server.url, lease=lease) for _ in range(count)]
         yield found
         for store in found:

@@ -59,6 +59,19 @@ def gateway() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def started(gateway: str) -> Iterator[Telegram]:
+    with running(gateway) as state:
+        yield state
+
+
+@pytest.fixture
+def bot(started: Telegram) -> Telegram:
+    """The bot over the gateway, in a chat that no other test has used."""
+    started.open_chat()
+    return started
+
+
 def page() -> bytes:
     out = io.BytesIO()
     with PIL.Image.open(RECEIPT) as receipt:
@@ -72,55 +85,45 @@ def photograph(bot: Telegram) -> list[dict[str, object]]:
     return [{**small, **size}, {**large, **size}]
 
 
-def test_a_photograph_is_answered_and_its_steps_are_shown(gateway: str) -> None:
-    with running(gateway) as bot:
-        bot.say("/steps")
-        bot.wait("There is no answer yet.")
-        bot.busy = 1
-        bot.say(photo=photograph(bot), caption=QUESTION)
-        bot.wait("28")
-        assert bot.edits[-1] == "28"
-        assert "sendChatAction" in bot.calls
-        bot.say("/steps")
-        steps = bot.wait("✓ ").splitlines()
-        assert "✓ Line 2: tea 3 x 4 = 12." in steps
-        assert steps[-1] == "→ Answer: 28"
+def test_a_photograph_is_answered_and_its_steps_are_shown(bot: Telegram) -> None:
+    bot.say("/steps")
+    bot.wait("There is no answer yet.")
+    bot.busy = 1
+    bot.say(photo=photograph(bot), caption=QUESTION)
+    bot.wait("28")
+    assert bot.edits[-1] == "28"
+    assert "sendChatAction" in bot.calls
+    bot.say("/steps")
+    steps = bot.wait("✓ ").splitlines()
+    assert "✓ Line 2: tea 3 x 4 = 12." in steps
+    assert steps[-1] == "→ Answer: 28"
 
 
-def test_a_pdf_file_waits_for_its_question_and_is_forgotten(gateway: str) -> None:
-    with running(gateway) as bot:
-        bot.say(document={**bot.attach("r.pdf", page()), "file_name": "r.pdf"})
-        bot.wait("What would you like to know about it?")
-        bot.say(QUESTION)
-        bot.wait("28")
-        bot.say("/new")
-        bot.wait("Forgotten.")
-        bot.say("/steps")
-        bot.wait("There is no answer yet.")
+def test_a_pdf_file_waits_for_its_question_and_is_forgotten(bot: Telegram) -> None:
+    bot.say(document={**bot.attach("r.pdf", page()), "file_name": "r.pdf"})
+    bot.wait("What would you like to know about it?")
+    bot.say(QUESTION)
+    bot.wait("28")
+    bot.say("/new")
+    bot.wait("Forgotten.")
+    bot.say("/steps")
+    bot.wait("There is no answer yet.")
 
 
-def test_a_voice_message_is_a_question(gateway: str) -> None:
-    with running(gateway) as bot:
-        bot.say(photo=photograph(bot))
-        bot.wait("What would you like to know about it?")
-        bot.say(voice={**bot.attach("v", wav()), "duration": 1})
-        assert bot.wait("28") == f"“{QUESTION}”\n\n28"
+def test_a_voice_message_is_a_question(bot: Telegram) -> None:
+    bot.say(photo=photograph(bot))
+    bot.wait("What would you like to know about it?")
+    bot.say(voice={**bot.attach("v", wav()), "duration": 1})
+    assert bot.wait("28") == f"“{QUESTION}”\n\n28"
 
 
-def test_what_goes_wrong_is_said_in_the_chat(gateway: str) -> None:
-    with running(gateway) as bot:
-        bot.say(
-            document={**bot.attach("a.zip", b"PK\3\4 zip"), "file_name": "a.zip"}, caption="What?"
-        )
-        bot.wait("That did not work: ")
-        bot.say(
-            document={"file_id": "gone", "file_unique_id": "g", "file_size": 3}, caption="What?"
-        )
-        bot.wait("The file could not be fetched: ")
-        bot.say(
-            document={"file_id": "big", "file_unique_id": "b", "file_size": 2**30}, caption="What?"
-        )
-        bot.wait("The file is too large: send at most 20 MB.")
+def test_what_goes_wrong_is_said_in_the_chat(bot: Telegram) -> None:
+    bot.say(document={**bot.attach("a.zip", b"PK\3\4 zip"), "file_name": "a.zip"}, caption="What?")
+    bot.wait("That did not work: ")
+    bot.say(document={"file_id": "gone", "file_unique_id": "g", "file_size": 3}, caption="What?")
+    bot.wait("The file could not be fetched: ")
+    bot.say(document={"file_id": "big", "file_unique_id": "b", "file_size": 2**30}, caption="What?")
+    bot.wait("The file is too large: send at most 20 MB.")
 
 
 def test_without_a_gateway_the_bot_says_so() -> None:

@@ -32,6 +32,7 @@ class Telegram:
 
     Attributes:
         files: Contents by file id.
+        chat: Chat in which the user writes.
         busy: Number of edits to answer with status 429.
         texts: Texts of the bot's messages by id, as they are now.
         edits: Texts of all edits.
@@ -39,20 +40,28 @@ class Telegram:
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    chat: int = 7
     busy: int = 0
     texts: dict[int, str] = field(default_factory=dict)
     edits: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    _sent: int = 0
     _updates: list[dict[str, Any]] = field(default_factory=list)
 
-    def say(self, text: str | None = None, chat: int = 7, **more: Any) -> None:
-        """Send a message of a user to the bot."""
+    def open_chat(self) -> None:
+        """Begin a chat of another user, and forget what the bot has written in others."""
+        self.chat += 1
+        for written in (self.texts, self.edits, self.calls):
+            written.clear()
+
+    def say(self, text: str | None = None, **more: Any) -> None:
+        """Send a message of the user to the bot."""
         number = len(self._updates) + 1
         message = {
             "message_id": 1000 + number,
             "date": int(time.time()),
-            "chat": {**CHAT, "id": chat},
-            "from": {"id": chat, "is_bot": False, "first_name": "Ada"},
+            "chat": {**CHAT, "id": self.chat},
+            "from": {"id": self.chat, "is_bot": False, "first_name": "Ada"},
             **({} if text is None else {"text": text}),
             **more,
         }
@@ -86,15 +95,18 @@ class Telegram:
             case "getUpdates":
                 return _ok(await self._next(int(values.get("offset", 0))))
             case "sendMessage":
-                self.texts[len(self.texts) + 1] = values["text"]
-                return _ok(self._message(len(self.texts), values))
+                self._sent += 1
+                self.texts[self._sent] = values["text"]
+                return _ok(self._message(self._sent, values))
             case "editMessageText":
                 if self.busy:
                     self.busy -= 1
                     return _refused(429, "Too Many Requests", {"retry_after": 1})
-                self.edits.append(values["text"])
-                self.texts[int(values["message_id"])] = values["text"]
-                return _ok(self._message(int(values["message_id"]), values))
+                number = int(values["message_id"])
+                if number in self.texts:  # else of a chat before this one
+                    self.edits.append(values["text"])
+                    self.texts[number] = values["text"]
+                return _ok(self._message(number, values))
             case "getFile":
                 name = values["file_id"]
                 if name not in self.files:

@@ -48,13 +48,15 @@ def test_the_guide_leads_from_an_empty_folder_to_an_answer(tmp_path: Path) -> No
 
     _, _, text = GUIDE.read_text(encoding="utf-8").partition("## Try it\n")
     (_, start), (_, ask), (_, answer), (_, end) = BLOCK.findall(text.partition("\n## ")[0])
-    # Another port than that of gateways that may run here.
+    # Another port than that of gateways that may run here, and no balancer to wait for.
     begun, wrote, started = start.partition("# writes pair.yaml\n")
     assert wrote, "the guide writes a pair file"
     try:
         run("sh", "-ec", begun)
         file = folder / "pair.yaml"
-        file.write_text(file.read_text().replace("port: 8500", f"port: {port}"))
+        changed = file.read_text().replace("  port: 8500\n", f"  port: {port}\n  drain: 0\n")
+        assert "drain: 0" in changed
+        file.write_text(changed)
         assert "Answer: 28" in run("sh", "-ec", started)
         asked = ask.replace("localhost:8500", f"127.0.0.1:{port}")
         assert run(sys.executable, "-c", asked) == answer

@@ -234,7 +234,7 @@ def test_an_image_part_with_a_file_of_another_kind_says_which_part_to_use() -> N
 
 @pytest.mark.slow
 def test_hostile_files_at_once_leave_room_for_others() -> None:
-    # One takes seconds; that it may not take ten is tested in conversation/decoding/test_pdf.py.
+    # One takes seconds; that it may not take ten is tested in conversation/decoding/test_pool.py.
     bombs = [memory_bomb(1500)] * 4 + [time_bomb(60_000)]
 
     async def work(gate: Gateway) -> None:

@@ -71,7 +71,7 @@ def classes(trees: Mapping[str, ast.Module]) -> dict[str, tuple[str, ...]]:
     bases = {
         node.name: [name for base in node.bases if (name := _called(base))]
         for tree in trees.values()
-        for node in ast.walk(tree)
+        for node in tree.body
         if isinstance(node, ast.ClassDef)
     }
 
@@ -92,10 +92,7 @@ def messages(trees: Mapping[str, ast.Module]) -> list[Message]:
 def _of_module(
     module: str, tree: ast.Module, errors: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Message]:
-    for scope in ast.walk(tree):
-        if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
-            continue
-        nodes = list(_own_nodes(scope))
+    for nodes in _scopes(tree):
         named = _assigned(nodes)
         for node in nodes:
             if isinstance(node, ast.Call):
@@ -196,13 +193,24 @@ def _called(node: ast.expr) -> str:
             return ""
 
 
-def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a function or module without those of functions inside of it."""
-    for child in ast.iter_child_nodes(scope):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        yield child
-        yield from _own_nodes(child)
+def _scopes(tree: ast.Module) -> Iterator[list[ast.AST]]:
+    """Yield the nodes of the module and of each function, without those of functions inside."""
+    scopes: list[ast.AST] = [tree]
+    while scopes:
+        nodes, left = [], _children(scopes.pop())
+        while left:
+            node = left.pop()
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                scopes.append(node)
+            else:
+                nodes.append(node)
+                left += _children(node)
+        yield nodes
+
+
+def _children(node: ast.AST) -> list[ast.AST]:
+    """Return the nodes directly inside of a node, the last first."""
+    return list(ast.iter_child_nodes(node))[::-1]
 
 
 def _assigned(nodes: Iterable[ast.AST]) -> dict[str, list[ast.expr]]:

@@ -24,10 +24,11 @@ from dreamr.conversation import (
     read_attachment,
     read_attachment_isolated,
 )
+from dreamr.conversation.decoding import limits
 from dreamr.conversation.decoding import pool as pools
 from dreamr.conversation.decoding import process as processes
 from dreamr.conversation.decoding.pool import DecoderPool
-from support.media_files import pdf, text_on_page
+from support.media_files import pdf, text_on_page, time_bomb
 from support.processes import environment
 
 PAGE = pdf(text_on_page("Total 12.50"))
@@ -125,6 +126,19 @@ def test_a_decoder_that_dies_is_one_error_and_the_next_file_is_read(
         with pytest.raises(kind, match=message) as found:
             read_attachment(PAGE, name="bill.pdf")
         assert "\n" not in str(found.value)
+    assert pages() == 1
+
+
+def test_a_file_that_takes_too_much_processor_time_ends_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limit, message = f"{limits.__name__}.CPU_SECONDS", r"bill\.pdf takes more than 2 s of processor"
+    with monkeypatch.context() as patched:
+        less = f"import {limits.__name__}; {limit} = 2; "
+        patched.setattr(processes, "_BOOT", processes._BOOT.replace("from ", f"{less}from ", 1))
+        patched.setattr(processes, "CPU_SECONDS", 2)
+        with pytest.raises(AttachmentTooExpensive, match=message):
+            read_attachment(time_bomb(), name="bill.pdf")
     assert pages() == 1
 
 

@@ -26,7 +26,8 @@ def test_methods_share_their_problems():
 
 
 def test_the_page_and_the_results_show_them(tmp_path):
-    folder = write_folder(tmp_path / "bench", with_pages(SAMPLES))
+    samples = [sample for sample in with_pages(SAMPLES) if sample.method == "target"]
+    folder = write_folder(tmp_path / "bench", samples)  # one method: fewer plots
     page = write_report(folder).read_text(encoding="utf-8")
     assert page.count("Attachments of a problem: ") == 1
     assert "pages, 1 sound." in page

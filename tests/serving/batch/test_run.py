@@ -145,7 +145,7 @@ sys.exit(main(["batch", *sys.argv[1:]], open_model=Pair()))
 
 
 def test_nothing_is_lost_or_done_twice_when_the_process_is_killed(tmp_path: Path) -> None:
-    options = write(tmp_path, questions(300))
+    options = write(tmp_path, questions(200))
     command = (options.requests, "--out", options.out)
     rng = random.Random(7)
     for _ in range(10):
@@ -156,7 +156,7 @@ def test_nothing_is_lost_or_done_twice_when_the_process_is_killed(tmp_path: Path
     with fork(SCRIPT, *command) as process:
         _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert sorted(ids(options.out), key=int) == [str(number) for number in range(300)]
+    assert sorted(ids(options.out), key=int) == [str(number) for number in range(200)]
 
 
 def ended_or_answered(process: subprocess.Popen[str], out: Path, least: int) -> bool:

@@ -21,7 +21,7 @@ from support.pairs import Pair
 from dreamr.cli import main
 sys.exit(main(["batch", *sys.argv[1:]], open_model=Pair(target={"token_seconds": 0.005})))
 """
-REQUESTS, KILLS, SECONDS = 400, 10, 120
+REQUESTS, KILLS, SECONDS = 250, 10, 120
 
 
 def lines(path: Path) -> int:

@@ -30,7 +30,7 @@ from functools import partial
 from support.pairs import Pair
 from dreamr.cli import main
 from dreamr.serving.store import redis
-redis.RedisStore = partial(redis.RedisStore, lease=2.0)  # seconds; the usual six are waited for
+redis.RedisStore = partial(redis.RedisStore, lease=3.0)  # seconds; the usual six are waited for
 name = os.environ["REPLICA"]
 steps = [f"Number {n} is one more than before, says replica {name}.\\n\\n" for n in range(40)]
 model = {"script": (*steps, "Answer: 39"), "token_seconds": float(os.environ["TOKEN"])}

@@ -236,6 +236,21 @@ def sapo() -> Iterable[str]:
     return grid(head, rows)
 
 
+def places() -> Iterable[str]:
+    """Yield the draft's figures on pages and videos, trained with and without the places term."""
+    names = {"before": "before", "1:1:1:0": "after-0", "1:1:1:0.5": "after-0.5"}
+    keys = ("acceptance", "clean", "right", "places", "wrong_places")
+    rows = []
+    for name, file in names.items():
+        for task, figures in load(f"sapo-places/{file}.json")["figures"].items():
+            if task != "mean":
+                cells = (percent(figures[key]) for key in keys)
+                rows.append([task, name, *cells, f"{figures['tokens']:.0f}"])
+    head = ["steps accepted", "answers without a rejection", "correct", "steps that name a place"]
+    head = ["task", "weights", *head, "a wrong one", "tokens"]
+    return grid(head, sorted(rows, key=lambda row: row[0], reverse=True))
+
+
 def ablation(file: str) -> Table:
     """Return the table of an ablation; several seeds give mean ± standard deviation."""
 
@@ -551,6 +566,7 @@ TABLES: dict[str, Table] = {
     "followups": followups("followups.json"),
     "followups_served": followups("followups-vllm.json"),
     "sapo": sapo,
+    "places": places,
     "ablation_new": ablation("ablations-timesheet.json"),
     "ablation_known": ablation("ablations.json"),
     "decode": decode,

@@ -18,6 +18,11 @@ def test_a_model_learns_that_a_document_has_more_pages() -> None:
     assert "are shown" not in "".join(texts(Document(pages, 2, "bill.pdf")))
 
 
+def test_a_document_says_its_name_once_before_its_pages() -> None:
+    shown = texts(Document((Page(1, DOT), Page(2, DOT)), 2, "bill.pdf"))
+    assert shown == ["bill.pdf:\nPage 1:\n", "Page 2:\n", "What is due?"]
+
+
 def test_the_file_of_a_video_replaces_its_frames_where_it_is_wanted() -> None:
     file = VideoFile(b"moving", "video/mp4")
     talk = asked(document(1), video(3, sound=sound(), file=file))

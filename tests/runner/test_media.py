@@ -48,7 +48,7 @@ def test_engines_get_texts_images_and_sounds_only(method: str) -> None:
             "Text", "Image", "Text", "Image", "Text", "Image", "Text", "Image", "Audio", "Text",
         ]  # fmt: skip
         said = [part.text for part in seen.turns[-1].parts if isinstance(part, Text)]
-        assert said[0] == "Page 2 of bill.pdf:\n"
+        assert said[0] == "bill.pdf:\nPage 2:\n"
 
 
 @pytest.mark.parametrize("method", METHODS)

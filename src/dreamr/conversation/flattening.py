@@ -27,8 +27,8 @@ def flatten(
 ) -> Conversation:
     """Return a conversation whose parts are texts, images and sounds.
 
-    A page becomes its number, its image and its text layer; a frame its time and its image. The
-    sound of a video follows its frames.
+    A document begins with its name. A page becomes its number, its image and its text layer; a
+    frame its time and its image. The sound of a video follows its frames.
 
     Args:
         conversation: The conversation.
@@ -70,13 +70,15 @@ def _parts(parts: tuple[Part, ...], frames: int | None, native_video: bool) -> I
 
 
 def _document(document: Document) -> Iterator[Text | Image]:
-    name = f" of {document.name}" if document.name else ""
+    if document.name:
+        yield Text(f"{document.name}:\n")
     for page in document.pages:
-        yield Text(f"Page {page.number}{name}:\n")
+        yield Text(f"Page {page.number}:\n")
         yield page.image
         if page.text.strip():
             yield Text(f"\nText of page {page.number}:\n{page.text.strip()}\n")
     if len(document.pages) < document.count:
+        name = f" of {document.name}" if document.name else ""
         yield Text(f"\n{len(document.pages)} of {document.count} pages{name} are shown.\n")
 
 

@@ -274,7 +274,7 @@ def test_a_stage_that_starts_from_broken_weights_is_one_line(tmp_path, tokenizer
         run.run()
 
 
-def test_an_interrupted_stage_ends_with_the_same_best_weights(tmp_path, tokenizer, monkeypatch):
+def test_an_interrupted_stage_ends_with_the_same_weights(tmp_path, tokenizer, monkeypatch):
     whole = further(tmp_path / "whole", tokenizer)
     whole.run()
     update, left = train.Training._update, [3]

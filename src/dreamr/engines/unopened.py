@@ -38,24 +38,40 @@ class UnopenedEngine(ClosingEngine):
         return False
 
     async def check(self) -> None:
-        """Raise the error of all calls."""
+        """Raise the error of all calls.
+
+        Raises:
+            EngineLost: In any case: the model is not open.
+        """
         raise self._error()
 
     async def stream(
         self, context: Context, sampling: SamplingParams
     ) -> AsyncGenerator[Chunk, None]:
-        """Raise the error of all calls."""
+        """Raise the error of all calls.
+
+        Raises:
+            EngineLost: In any case: the model is not open.
+        """
         raise self._error()
         yield  # makes this function a generator
 
     async def judge(
         self, context: Context, candidates: Sequence[str], query: Query = VERDICT
     ) -> tuple[Evidence, ...]:
-        """Raise the error of all calls."""
+        """Raise the error of all calls.
+
+        Raises:
+            EngineLost: In any case: the model is not open.
+        """
         raise self._error()
 
     async def count(self, conversation: Conversation) -> int:
-        """Raise the error of all calls."""
+        """Raise the error of all calls.
+
+        Raises:
+            EngineLost: In any case: the model is not open.
+        """
         raise self._error()
 
     def forget(self, conversation: Conversation) -> None:

@@ -77,7 +77,9 @@ class WaitingOpener:
     async def __call__(self, source: ModelSource) -> Model:
         """Open a model.
 
-        Raises the errors of the function that opens models.
+        Raises:
+            DreamrError: The errors of the function that opens models. If waiting may help, the
+                message names the flag or says how long this waited.
         """
         if source.role in self._opened or not is_served(source.location):
             return await self._open_model(source)

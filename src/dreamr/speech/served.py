@@ -81,7 +81,14 @@ class ServedTranscriber:
         )
 
     async def transcribe(self, audio: Audio, *, hotwords: str = "") -> Transcript:
-        """Return the words of a sound; see `Transcribing.transcribe`."""
+        """Return the words of a sound; see `Transcribing.transcribe`.
+
+        Raises:
+            ModelNotFound: If the server does not have the model, or has several and none is chosen.
+            EngineLost: If the server cannot be reached or denies access.
+            EngineError: If the server does not transcribe the sound, its response cannot be read,
+                or it takes too long.
+        """
         if await anyio.to_thread.run_sync(is_silent, audio):
             return transcript("", None, audio)
         await self.start()

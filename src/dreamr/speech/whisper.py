@@ -57,7 +57,12 @@ class WhisperTranscriber:
                 self._model = await anyio.to_thread.run_sync(load, abandon_on_cancel=True)
 
     async def transcribe(self, audio: Audio, *, hotwords: str = "") -> Transcript:
-        """Return the words of a sound; see `Transcribing.transcribe`."""
+        """Return the words of a sound; see `Transcribing.transcribe`.
+
+        Raises:
+            ModelNotFound: If the model does not exist or cannot be loaded.
+            EngineError: If transcribing fails or takes too long.
+        """
         await self.start()
         seconds, stop = time_limit(audio), threading.Event()
         work = partial(_transcribe, self._model, audio, hotwords, stop)

@@ -24,7 +24,11 @@ from dreamr.errors import ConversationError
 
 
 def part_to_json(part: Part) -> dict[str, Any]:
-    """Return a part as JSON values: images as files, sound as a WAV file, both in base64."""
+    """Return a part as JSON values: images as files, sound as a WAV file, both in base64.
+
+    Raises:
+        ValueError: If it is the file of a video, which is recorded by its frames.
+    """
     match part:
         case Text(text):
             return {"text": text}

@@ -10,7 +10,12 @@ _MOST_SHOWN = 40  # characters of a value in a message
 
 
 def get_value(values: Any, key: str, *types: type) -> Any:
-    """Return a value of a JSON object after checking that it is there and of one of the types."""
+    """Return a value of a JSON object after checking that it is there and of one of the types.
+
+    Raises:
+        ValueError: If the values are not a JSON object, or it lacks the key or has a value of
+            another type.
+    """
     if not isinstance(values, dict):
         raise ValueError(f"{shown(values)} instead of a JSON object")
     if key not in values:
@@ -21,7 +26,11 @@ def get_value(values: Any, key: str, *types: type) -> Any:
 
 
 def get_one_of(values: Any, key: str, known: Collection[str]) -> Any:
-    """Return a string of a JSON object after checking that it is one of the known ones."""
+    """Return a string of a JSON object after checking that it is one of the known ones.
+
+    Raises:
+        ValueError: If it is missing, not a string or not a known one.
+    """
     if (value := get_value(values, key, str)) not in known:
         raise ValueError(f"{key!r} is {shown(value)} instead of {' or '.join(known)}")
     return value

@@ -179,7 +179,8 @@ class HttpJudge:
         """Judge consecutive steps by one request.
 
         Raises:
-            EngineError: If the server does not score them.
+            Unsupported: If the server does not judge several steps in one request.
+            EngineError: If it does not score them.
         """
         form = self._info().window
         if form is None:

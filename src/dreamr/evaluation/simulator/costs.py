@@ -27,6 +27,9 @@ class Costs:
         prompt_target: Prefill of the prompt by the target, once per run.
         message: Delay until a signal reaches the schedule; engines keep working during it.
         ahead: Tokens, not seconds, that a lane may write before it has credit for its next step.
+
+    Raises:
+        BadScenario: If a value is negative or not finite, or tokens cost nothing.
     """
 
     draft: float

@@ -41,6 +41,9 @@ class Devices:
             times as fast as on one.
         efficiency: Tensor-parallel efficiency, in (0, 1].
         replicas: Number of such sets of devices. Each request runs on one of them.
+
+    Raises:
+        BadScenario: If a number is below 1, the efficiency outside (0, 1], or the slowdown below 0.
     """
 
     colocated: bool = False

@@ -44,6 +44,9 @@ class Scenario:
         requests: Number of requests.
         concurrency: Requests that run concurrently.
         seed: Seed of the scripts.
+
+    Raises:
+        BadScenario: If a share or probability is outside [0, 1], or a number is below 1.
     """
 
     costs: Costs

@@ -141,6 +141,9 @@ class Lengths:
     Attributes:
         mean: Mean, in tokens.
         cv: Coefficient of variation (standard deviation over mean); 0 makes all steps equal.
+
+    Raises:
+        BadScenario: If the mean is outside [1, 1e6), or the coefficient outside [0, 3].
     """
 
     mean: float

@@ -68,7 +68,13 @@ class Batches:
         ]
 
     async def create(self, request: Request) -> Response:
-        """Accept a batch."""
+        """Accept a batch.
+
+        Raises:
+            ApiError: If the key is not accepted (401), the body cannot be used (400, 413, 415) or
+                is late (408), a limit is reached or too many batches are not done yet (429), or the
+                gateway is overloaded or about to stop (503).
+        """
         client = self._keys.client(request)
         self._draining.check()
         async with self._quotas.request(client.name, client.limits) as quota:

@@ -40,7 +40,12 @@ class StoredResponses:
         ]
 
     async def one(self, request: Request) -> ASGIApp:
-        """Return a response, or its events after a number."""
+        """Return a response, or its events after a number.
+
+        Raises:
+            ApiError: If the key is not accepted (401), `starting_after` is not a number (400), or
+                the client has no such response (404).
+        """
         owner, name = self._keys.client(request).name, request.path_params["id"]
         if request.query_params.get("stream", "").lower() in ("true", "1"):
             first = first_event(request)

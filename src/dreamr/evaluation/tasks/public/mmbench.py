@@ -66,7 +66,11 @@ def texts_of(row: Mapping[str, Any]) -> list[str]:
 
 
 def item(row: Row, entry: Entry) -> Item:
-    """Create the item of a row, with its choices rotated as the entry says."""
+    """Create the item of a row, with its choices rotated as the entry says.
+
+    Raises:
+        BadData: If the answer is not one of the choices, or the image cannot be decoded.
+    """
     where = f"{NAME} {entry.index}"
     texts = texts_of(row)
     answer = text_of(row["answer"])

@@ -5,18 +5,14 @@ import json
 import threading
 from collections.abc import Coroutine
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import anyio
-import PIL.Image
 import pytest
 
 from dreamr import (
-    BadOption,
     Conversation,
     ConversationError,
-    DreamrError,
     EngineLost,
     Event,
     ModelNotFound,
@@ -24,17 +20,14 @@ from dreamr import (
     RunFailed,
     RunOptions,
 )
-from dreamr.conversation import attachment_cache
 from dreamr.engines import Capabilities, Failure
 from dreamr.errors import Unsupported
 from dreamr.gate import RatioGate
 from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, Tuner, kind_of
 from dreamr.trace import RunFinished, RunStarted, StepCommitted, StepRejected
-from support.attachments import document, kinds, pdf, png, wav
-from support.pairs import RIGHT, WRONG, Pair
+from support.pairs import QUESTION, RIGHT, WRONG, Pair
 
-QUESTION = "What do tea and milk cost together?"
 SEQUENTIAL = RunOptions(method="sequential")
 
 
@@ -107,14 +100,6 @@ def test_a_tuner_ignores_failed_runs() -> None:
     with pytest.raises(RunFailed):
         run(ask())
     assert tuner.choose(kind_of(Conversation.from_prompt(QUESTION))) == SETTINGS[0][0]
-
-
-def test_images_come_before_the_text(pair: Pair, tmp_path: Path) -> None:
-    PIL.Image.new("RGB", (5, 4)).save(tmp_path / "r.png")
-    seen = watch(pair)
-    with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
-        reasoner.ask(QUESTION, tmp_path / "r.png", PIL.Image.new("L", (2, 2)))
-    assert [(image.width, image.height) for image in seen[0].images] == [(5, 4), (2, 2)]
 
 
 def test_on_event_sees_all_events(pair: Pair) -> None:
@@ -310,99 +295,6 @@ def test_a_missing_package_of_local_models_is_named(monkeypatch: Any) -> None:
         pass
 
 
-WRONG_CALLS: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
-    ((None,), {}, "the question must be text or a Conversation, not None"),
-    ((3,), {}, "the question must be text or a Conversation, not a value of type int"),
-    (([],), {}, "the question must be text or a Conversation, not a value of type list"),
-    ((b"What?",), {}, "the question must be text or a Conversation, not a value of type bytes"),
-    ((QUESTION, None), {}, "cannot attach None: pass a path"),
-    ((QUESTION, 3), {}, "cannot attach a value of type int"),
-    ((QUESTION, [["a.png"]]), {}, "cannot attach a value of type list"),
-    ((QUESTION,), {"options": {"window": 3}}, "options must be RunOptions, not a dict: pass"),
-    ((QUESTION,), {"window": 3}, "window is an option: pass options=RunOptions(window=...)"),
-    ((QUESTION,), {"option": None}, "a run has no argument option; did you mean options?"),
-    ((QUESTION,), {"images": ["a.png"]}, "attachments follow the question without a name"),
-    ((QUESTION,), {"on_event": 3}, "on_event must be a function, not 3"),
-    ((QUESTION,), {"hooks": 3}, "hooks must be a list of hooks, not 3"),
-    ((QUESTION,), {"gate": 0.7}, "gate must be a gate, such as RatioGate(0.7), not 0.7"),
-]
-
-
-@pytest.mark.parametrize(("given", "named", "says"), WRONG_CALLS)
-def test_arguments_of_other_types_are_one_line_that_says_what_is_taken(
-    given: tuple[Any, ...], named: dict[str, Any], says: str, pair: Pair
-) -> None:
-    with Reasoner(open_model=pair) as reasoner, pytest.raises(DreamrError) as caught:
-        reasoner.ask(*given, **named)
-    assert says in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 400
-
-
-def test_options_of_another_type_are_refused_when_a_reasoner_is_made() -> None:
-    with pytest.raises(BadOption, match="options must be RunOptions, not 'fast'"):
-        Reasoner("fast")  # type: ignore[arg-type]
-
-
-def test_several_images_may_be_given_as_a_list(pair: Pair, tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("a.png", "b.png")]
-    for path in paths:
-        PIL.Image.new("RGB", (4, 4)).save(path)
-    with Reasoner(open_model=pair) as reasoner, paths[1].open("rb") as opened:
-        for images in (paths, tuple(paths), [str(paths[0]), opened]):
-            assert reasoner.ask(QUESTION, images).answer == "3.70"
-
-
-def test_attachments_of_any_kind_are_paths_bytes_open_files_or_read_already(
-    pair: Pair, tmp_path: Path
-) -> None:
-    seen = watch(pair)
-    path = tmp_path / "bill.pdf"
-    path.write_bytes(pdf(9, 99))
-    given = [path, str(path), pdf(9, 99), bytearray(pdf(9, 99)), document(1, 2), wav(), png()]
-    with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
-        with path.open("rb") as opened:
-            reasoner.ask(QUESTION, opened, *given[:-2])
-        reasoner.ask(QUESTION, *given[-2:])
-    assert [len(one.images) for one in seen] == [12, 1]
-    assert kinds(seen[1]) == ["Audio", "Image", "Text"]
-
-
-def test_options_choose_pages_and_what_the_draft_sees(pair: Pair) -> None:
-    seen = watch(pair)
-    with Reasoner(RunOptions(method="target", pages="2"), open_model=pair) as reasoner:
-        reasoner.ask(QUESTION, pdf(9, 99, 200))
-        options = RunOptions(method="target", pages="1,3", pdf_text="off")
-        reasoner.ask(QUESTION, pdf(9, 99, 200), options=options)
-        with pytest.raises(ConversationError, match="4"):
-            reasoner.ask(QUESTION, pdf(9, 99, 200), options=RunOptions(method="target", pages="4"))
-    assert [len(one.images) for one in seen] == [1, 2]
-    with pytest.raises(BadOption, match="--pages: 'x' is not a selection of pages"):
-        RunOptions(pages="x")
-
-
-def test_a_spoken_question_needs_no_text(pair: Pair) -> None:
-    seen = watch(pair)
-    with Reasoner(RunOptions(method="target"), open_model=pair) as reasoner:
-        assert reasoner.ask("", wav()).answer == "3.70"
-        for attachments in ((), (png(),), (pdf(9),)):
-            with pytest.raises(ConversationError, match="the question is empty"):
-                reasoner.ask("", *attachments)
-    assert kinds(seen[0]) == ["Audio"]
-
-
-def watch(pair: Pair) -> list[Conversation]:
-    """Return a list that gets the conversations that the target is asked about."""
-    seen: list[Conversation] = []
-
-    def script(context: Any) -> str:
-        seen.append(context.conversation)
-        return "".join(RIGHT[len(context.prefix) :])
-
-    pair.target["script"] = script
-    return seen
-
-
 def test_results_become_json_and_can_be_hashed(pair: Pair) -> None:
     with Reasoner(RunOptions(method="sequential"), open_model=pair) as reasoner:
         result = reasoner.ask(QUESTION)
@@ -427,24 +319,3 @@ def test_two_local_models_on_cuda_are_better_served_and_this_is_said_once(
     assert [message.startswith("local models on CUDA") for message in caplog.messages] == (
         [True] if advised else []
     )
-
-
-def test_a_further_question_about_a_file_does_not_read_it_again(
-    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, reads, read = tmp_path / "bill.pdf", list[Any](), attachment_cache.read_attachment
-    file.write_bytes(pdf(10, 200))
-
-    def noted(source: Any, options: Any) -> Any:
-        reads.append(source)
-        return read(source, options)
-
-    monkeypatch.setattr(attachment_cache, "read_attachment", noted)
-    with Reasoner(SEQUENTIAL, open_model=pair) as reasoner:
-        for question in (QUESTION, "What is the total?"):
-            assert reasoner.ask(question, file).answer
-        assert len(reads) == 1
-        reasoner.ask(QUESTION, file, options=RunOptions(method="sequential", pages="2"))
-        assert len(reads) == 1
-        reasoner.ask(QUESTION, file, cache_salt="of another client")
-    assert len(reads) == 2

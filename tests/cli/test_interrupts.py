@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from itertools import cycle
@@ -279,3 +280,18 @@ def test_a_plugin_that_leaves_is_one_line(text: str, says: str, tmp_path: Path) 
     assert process.returncode in (1, 2)
     assert shown.count("\n") == 1
     assert says in shown
+
+
+def test_an_interrupt_ends_with_130_one_line_and_the_trace_so_far(tmp_path: Path) -> None:
+    trace = tmp_path / "t.jsonl"
+    argv = [sys.executable, "-c", HANGING, *SEQUENTIAL, "--trace", str(trace)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()  # a step is committed, and the target hangs
+        assert len(read_trace(trace)) > 3  # there already, whatever comes
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert "Tea costs 2.50." in first
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "dreamr: interrupted"
+    assert "Traceback" not in rest

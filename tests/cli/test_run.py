@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -352,51 +349,6 @@ def test_the_version_and_the_help_are_shown(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.startswith("dreamr 0.")
     assert main(["run", "-h"]) == 0
     assert "--max-tokens" in capsys.readouterr().out
-
-
-HANGING = """
-import sys
-from support.pairs import Pair
-from dreamr.cli import main
-sys.exit(main(open_model=Pair(target={"token_seconds": float("inf")})))
-"""
-
-
-def environment() -> dict[str, str]:
-    # Buffered, as it is for users: output may meet the closed pipe late.
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""}
-
-
-def test_an_interrupt_ends_with_130_one_line_and_the_trace_so_far(tmp_path: Path) -> None:
-    trace = tmp_path / "t.jsonl"
-    argv = [sys.executable, "-c", HANGING, *SEQUENTIAL, "--trace", str(trace)]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as process:
-        assert process.stderr is not None
-        first = process.stderr.readline()  # a step is committed, and the target hangs
-        assert len(read_trace(trace)) > 3  # there already, whatever comes
-        process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
-    assert "Tea costs 2.50." in first
-    assert process.returncode == 130
-    assert rest.splitlines()[-1] == "dreamr: interrupted"
-    assert "Traceback" not in rest
-
-
-@pytest.mark.parametrize("arguments", [SEQUENTIAL, ["--version"]])
-def test_a_reader_that_leaves_does_not_cause_a_trace_of_python(arguments: list[str]) -> None:
-    code = HANGING.replace('{"token_seconds": float("inf")}', "{}")
-    argv = [sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        shown = process.stderr.read()
-    assert process.returncode == 141
-    assert shown.count("Error") == 0
-    assert "Traceback" not in shown
-    assert "Exception" not in shown
 
 
 def test_scripted_engines_are_what_these_tests_run_on(pair: Pair) -> None:

@@ -14,7 +14,7 @@ import pytest
 from dreamr.trace import RunFinished, read_trace
 from dreamr.training import Records
 from support.forked import fork
-from support.processes import ANSWERING, HEAD, SEQUENTIAL, environment, shell, start
+from support.processes import ANSWERING, HANGING, HEAD, SEQUENTIAL, environment, shell, start
 
 
 @pytest.mark.parametrize(
@@ -154,3 +154,20 @@ def test_an_image_is_not_awaited_from_a_terminal() -> None:
         os.close(terminal)
     assert process.returncode == 1
     assert shown.startswith("dreamr: standard input is a terminal: redirect a file into it")
+
+
+@pytest.mark.parametrize("arguments", [SEQUENTIAL, ("--version",)])
+def test_a_reader_that_leaves_does_not_cause_a_trace_of_python(arguments: tuple[str, ...]) -> None:
+    code = HANGING.replace('{"token_seconds": float("inf")}', "{}")
+    argv = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        shown = process.stderr.read()
+    assert process.returncode == 141
+    assert shown.count("Error") == 0
+    assert "Traceback" not in shown
+    assert "Exception" not in shown

@@ -17,12 +17,11 @@ from dreamr.serving.gateway import ServedPair, build_app
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.options import ServeOptions
 from dreamr.speech import OpenTranscriber, open_transcriber
-from support.pairs import Pair
+from support.pairs import QUESTION, Pair
 
 Found = TypeVar("Found")
 Json = dict[str, Any]
 CHAT = "/v1/chat/completions"
-QUESTION = "What do tea and milk cost together?"
 
 
 def asked(content: Any = QUESTION, **more: Any) -> Json:

@@ -8,6 +8,7 @@ from typing import Any
 from dreamr.engines import AnsweringEngine, Model, ModelSource, ScriptedEngine
 from dreamr.steps import Role
 
+QUESTION = "What do tea and milk cost together?"
 RIGHT = ("Tea costs 2.50.\n\n", "Milk costs 1.20.\n\n", "Answer: 3.70")
 WRONG = "Milk costs 7.20.\n\n"
 

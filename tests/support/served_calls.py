@@ -13,6 +13,7 @@ from dreamr.engines import Chunk, Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 
 TALK = Conversation.from_prompt("What is 2 + 2?")
+SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
 Found = TypeVar("Found")
 
 

@@ -8,29 +8,14 @@ import httpx2
 import PIL.Image
 import pytest
 
-from dreamr.conversation import Conversation, Image, Text, Turn, read_image
+from dreamr.conversation import Conversation, read_image
 from dreamr.engines import Context, Model, SamplingParams
-from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.http import HttpEngine, HttpOptions
-from dreamr.engines.http.sessions import Sessions
 from dreamr.engines.http.sse import StreamParser
 from dreamr.errors import ContextTooLong, EngineError, EngineLost, ModelNotFound, Unsupported
-from dreamr.gate import Evidence, Query
-from dreamr.runner import run
 from dreamr.serving.doctor import CHECKS, ModelUnderTest
-from support.served import FORGETFUL, PLAIN, THINKING, Served
-from support.served_calls import TALK, read, text, use
-
-SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
-
-
-def judge(
-    served: Served, *candidates: str, query: Query | None = None, **options: Any
-) -> tuple[Evidence, ...]:
-    async def work(engine: HttpEngine) -> tuple[Evidence, ...]:
-        return await engine.judge(Context(TALK, ("One.\n\n",)), candidates, query or Query())
-
-    return use(served, work, **options)
+from support.served import FORGETFUL, THINKING, Served
+from support.served_calls import SCRIPT, TALK, read, text, use
 
 
 @pytest.mark.parametrize("owner", ["vllm", "sglang", "llamacpp", "library", "somebody"])
@@ -200,74 +185,6 @@ def test_the_api_key_is_sent_as_a_bearer_token() -> None:
     assert {head["authorization"] for head in served.headers_seen} == {"Bearer s3cret"}
 
 
-def test_each_step_is_judged_after_those_before_it_by_one_token() -> None:
-    served = Served(labels={"positive": 0.6, " Positive": 0.1, "pos": 0.1, "negative": 0.2})
-    found = judge(served, "Two.\n\n", "Three.\n\n", judge_prompt="Right?")
-    assert [(round(e.positive, 6), round(e.negative, 6)) for e in found] == [(0.8, 0.2)] * 2
-    asked = sorted(served.chats[-2:], key=lambda body: len(str(body)))
-    assert [body["messages"][1]["content"] for body in asked] == [
-        "One.\n\nTwo.\n\n",
-        "One.\n\nTwo.\n\nThree.\n\n",
-    ]
-    assert {body["messages"][2]["content"] for body in asked} == {"Right?"}
-    assert {body["max_tokens"] for body in asked} == {1}
-
-
-def test_a_step_without_judge_prompt_costs_no_request() -> None:
-    served = Served()
-    found = judge(served, "Two.\n\n", "Answer: 4", query=Query(unasked="Answer:"))
-    assert found[1] == Evidence(0.0, 0.0)
-    asked = [body for body in served.chats if body.get("logprobs")]
-    assert len(asked) == 3  # the probe's two and one
-
-
-def test_queries_of_other_methods_have_their_own_prompts() -> None:
-    served = Served(labels={"8": 0.5, "9": 0.25})
-    [found] = judge(served, "Two.\n\n", query=Query("score"))
-    assert found.scores[8:] == (0.5, 0.25)
-    served = Served()
-    judge(served, "Two.\n\n", query=Query("same", others=("Zwei.",)))
-    assert "Zwei." in served.chats[-1]["messages"][-1]["content"]
-    with pytest.raises(Unsupported, match="token-sd"):
-        judge(Served(), "Two.\n\n", query=Query("agreement"))
-
-
-def test_a_server_without_log_probabilities_cannot_judge() -> None:
-    served = Served(labels={"positive": 1.0})
-
-    async def work(engine: HttpEngine) -> bool:
-        return engine.capabilities.judge
-
-    assert not use(served, work)
-
-
-def test_questions_about_the_same_images_name_the_same_session() -> None:
-    sessions = Sessions()
-    one, two = (Image(bytes([shade]) * 300, 10, 10) for shade in (1, 2))
-    first = Conversation.from_prompt("How many?", one, two)
-    turns = (Turn("assistant", (Text("Two."),)), Turn("user", (two, Text("And here?"))))
-    alike = [first, Conversation.from_prompt("Why?", one, two), Conversation(first.turns + turns)]
-    others = [Conversation.from_prompt("How many?", *seen) for seen in ((two, one), (one,), ())]
-    assert len({sessions.name(talk) for talk in alike}) == 1
-    assert len({sessions.name(talk) for talk in (first, *others)}) == 4
-
-
-def test_all_requests_of_a_conversation_name_the_same_session() -> None:
-    served = Served(script=SCRIPT)
-
-    async def work(engine: HttpEngine) -> None:
-        served.headers_seen.clear()
-        for talk in (TALK, TALK, Conversation.from_prompt("Else?")):
-            async for _ in engine.stream(Context(talk), SamplingParams()):
-                pass
-            await engine.judge(Context(talk), ["Two.\n\n"])
-
-    use(served, work)
-    sessions = [headers["x-session-id"] for headers in served.headers_seen]
-    assert len(set(sessions[:4])) == len(set(sessions[4:])) == 1
-    assert len(set(sessions)) == 2
-
-
 @pytest.mark.parametrize(
     ("ahead", "state"), [(0.0, "ok"), (None, "unknown"), (90.0, "degraded"), (-90.0, "degraded")]
 )
@@ -295,150 +212,6 @@ def test_an_image_is_sent_as_the_same_bytes_each_time() -> None:
     assert first[0]["image_url"]["url"].startswith("data:image/png;base64,")
 
 
-def test_a_forgotten_conversation_gets_a_cache_salt() -> None:
-    served = Served(script=SCRIPT)
-
-    async def work(engine: HttpEngine) -> None:
-        for _ in range(2):
-            assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
-            engine.forget(TALK)
-
-    use(served, work)
-    first, second = served.chats[-2:]
-    assert "cache_salt" not in first
-    assert second["cache_salt"]
-
-
-def test_calls_with_different_salts_share_no_cache_of_the_server() -> None:
-    served = Served(script=SCRIPT)
-
-    async def work(engine: HttpEngine) -> None:
-        for salt in ("a", "b", "a"):
-            with labeled_calls(CallLabels(cache_salt=salt)):
-                assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
-                await engine.judge(Context(TALK), ["Two.\n\n"])
-
-    use(served, work)
-    salts = [body["cache_salt"] for body in served.chats[-6:]]
-    assert salts[0] == salts[1] == salts[4] == salts[5]
-    assert salts[2] == salts[3] != salts[0]
-
-
-@pytest.mark.parametrize("prioritized", [True, False])
-def test_a_server_gets_priorities_until_it_refuses_one(prioritized: bool) -> None:
-    served = Served(script=SCRIPT, prioritized=prioritized)
-
-    async def work(engine: HttpEngine) -> None:
-        served.requests.clear()
-        for _ in range(2):
-            with labeled_calls(CallLabels(priority=-2)):
-                assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
-                await engine.judge(Context(TALK), ["Two.\n\n"])
-        assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
-
-    use(served, work)
-    sent = [body.get("priority") for body in served.chats]
-    assert sent == ([-2] * 4 + [None] if prioritized else [-2] + [None] * 5)
-
-
-def test_a_server_without_priorities_gets_none() -> None:
-    served = Served(script=SCRIPT, owner="sglang")
-
-    async def work(engine: HttpEngine) -> None:
-        with labeled_calls(CallLabels(priority=-2)):
-            assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
-
-    use(served, work)
-    assert not any("priority" in body for body in served.chats)
-
-
-def test_each_call_has_an_id_of_its_own_that_begins_with_that_of_the_request() -> None:
-    served = Served(script=SCRIPT)
-
-    async def work(engine: HttpEngine) -> None:
-        served.headers_seen.clear()
-        with labeled_calls(CallLabels(request_id="mine")):
-            assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
-            await engine.judge(Context(TALK), ["Two.\n\n", "Three.\n\n"])
-        assert [c async for c in engine.stream(Context(TALK), SamplingParams())]
-
-    use(served, work)
-    *labeled, last = served.headers_seen
-    ids = [headers["x-request-id"] for headers in labeled]
-    assert len(ids) == len(set(ids)) == 3
-    assert all(one.startswith("mine-") for one in ids)
-    assert "x-request-id" not in last
-
-
-@pytest.mark.parametrize("shows", [True, False])
-def test_a_template_that_drops_earlier_turns_is_asked_inside_the_assistants(shows: bool) -> None:
-    served = Served(script=SCRIPT, template=FORGETFUL, shows=shows)
-    judge(served, "Two.\n\n", judge_prompt="Right?")
-    last = served.chats[-1]["messages"][-1]
-    assert last["role"] == "assistant"
-    assert last["content"].startswith("One.\n\nTwo.")
-    assert "Right?" in last["content"]
-
-
-def test_a_template_that_closes_think_blocks_is_bypassed_for_text() -> None:
-    served = Served(script=SCRIPT, template=THINKING)
-    assert text(read(served, "Two and two.\n\n")) == "That makes four.\n\nAnswer: 4"
-    assert served.chats[-1]["prompt"].endswith("<think> Two and two.\n\n")
-    image = read_image(PIL.Image.effect_noise((64, 48), 80).convert("RGB"))
-
-    async def work(engine: HttpEngine) -> None:
-        assert not engine.server_info.exact
-        talk = Conversation.from_prompt("What?", image)
-        [_ async for _ in engine.stream(Context(talk), SamplingParams())]
-
-    with pytest.raises(Unsupported, match="chat template"):
-        use(served, work)
-
-
-def test_a_template_that_cannot_be_bypassed_is_refused() -> None:
-    with pytest.raises(EngineError, match="chat template of tiny does not continue"):
-        read(Served(script=SCRIPT, template=THINKING, shows=False))
-
-
-@pytest.mark.parametrize("field_name", ["reasoning", "reasoning_content"])
-def test_reasoning_in_a_separate_field_gets_its_tags_back(field_name: str) -> None:
-    served = Served(parsed=True, field_name=field_name, said=lambda body: "So it is. </think> Four")
-    chunks = read(served)
-    assert text(chunks) == "<think>\nSo it is. \n</think>\n\nFour"
-
-
-def test_a_thought_that_ends_at_the_prefix_gets_its_closing_tag() -> None:
-    """A server that parses reasoning removes the tag, which comes first here."""
-    replies = iter(["So it is.\n\n </think> Four", "Four"])
-    served = Served(parsed=True, said=lambda body: next(replies))
-
-    async def work(engine: HttpEngine) -> None:
-        stream = engine.stream(Context(TALK), SamplingParams())
-        assert "".join([chunk.text async for chunk in stream]).startswith("<think>\nSo it is.")
-        context = Context(TALK, ("<think>\nSo it is.\n\n",))
-        stream = engine.stream(context, SamplingParams())
-        assert "".join([chunk.text async for chunk in stream]) == "\n</think>\n\nFour"
-
-    use(served, work)
-
-
-@pytest.mark.parametrize("prefix", ["<think>\nSo.\n</think>\n\n", "One and one.\n\n"])
-def test_an_answer_that_the_server_takes_for_reasoning_gets_no_tag(prefix: str) -> None:
-    """Some servers do not see that the prefix ends outside a thought."""
-    served = Served(parsed=True, said=lambda body: "Four. </think>")
-    assert text(read(served, prefix)) == "Four. "
-
-
-@pytest.mark.parametrize(("template", "opens"), [(THINKING, True), (PLAIN, False)])
-def test_the_probe_sees_whether_the_template_opens_a_thought(template: str, opens: bool) -> None:
-    served = Served(script=SCRIPT, template=template)
-
-    async def work(engine: HttpEngine) -> None:
-        assert engine.server_info.opens_thought is opens
-
-    use(served, work)
-
-
 def test_an_unknown_model_is_refused_with_the_known_names() -> None:
     with pytest.raises(ModelNotFound, match="choose one of large, tiny"):
         read(Served(models=("tiny", "large")))
@@ -457,21 +230,6 @@ def test_an_address_without_a_path_gets_v1() -> None:
     for url in ("http://x:1", "http://x:1/", "http://x:1/v1", "http://x:1/v1/"):
         options = HttpOptions(url=url)
         assert (options.base, options.root) == ("http://x:1/v1", "http://x:1")
-
-
-@pytest.mark.parametrize(
-    ("labels", "why"),
-    [
-        ({"positive": 1.0}, "log-probability 0 for every token, as llama.cpp does with --spec-ty"),
-        ({"positive": 0.9}, "no log-probabilities of other tokens"),
-    ],
-)
-def test_a_target_that_cannot_judge_is_refused_with_the_reason(labels: Any, why: str) -> None:
-    async def work(engine: HttpEngine) -> None:
-        await run(TALK, target=engine, draft=engine)
-
-    with pytest.raises(Unsupported, match=rf"does not report \(.*{why}.*use --gate word"):
-        use(Served(labels=labels), work)
 
 
 def test_false_counts_of_cached_tokens_are_ignored_with_a_warning(

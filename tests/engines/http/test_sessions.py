@@ -58,3 +58,14 @@ def test_the_session_of_a_client_is_named_in_place_of_the_conversation() -> None
             names.append(Sessions().name(talk))
     assert names[0] == names[1]
     assert len(set(names)) == 3
+
+
+def test_questions_about_the_same_images_name_the_same_session() -> None:
+    sessions = Sessions()
+    one, two = (Image(bytes([shade]) * 300, 10, 10) for shade in (1, 2))
+    first = Conversation.from_prompt("How many?", one, two)
+    turns = (Turn("assistant", (Text("Two."),)), Turn("user", (two, Text("And here?"))))
+    alike = [first, Conversation.from_prompt("Why?", one, two), Conversation(first.turns + turns)]
+    others = [Conversation.from_prompt("How many?", *seen) for seen in ((two, one), (one,), ())]
+    assert len({sessions.name(talk) for talk in alike}) == 1
+    assert len({sessions.name(talk) for talk in (first, *others)}) == 4

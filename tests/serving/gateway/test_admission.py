@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from dreamr.serving.gateway.admission import Admission
 from dreamr.serving.gateway.errors import ApiError
+from support.gateways import Gateway, asked, use
+from support.pairs import Pair
 
 
 class Requests:
@@ -268,3 +271,22 @@ def test_the_error_has_the_format_of_openai() -> None:
         anyio.run(main)
     assert caught.value.status == 429
     assert caught.value.body["error"]["code"] == "queue_full"
+
+
+def test_a_full_queue_says_when_to_retry() -> None:
+    pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
+
+    async def work(gate: Gateway) -> None:
+        leave = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: gate.ask(asked(), leave=leave))
+            while gate.open_streams < 2:
+                await anyio.lowlevel.checkpoint()
+            for stream in (False, True):
+                found = await gate.ask(asked(stream=stream))
+                assert found.status == 429
+                assert int(found.headers["retry-after"]) >= 1
+                assert found.json["error"]["type"] == "rate_limit_error"
+            leave.set()
+
+    use(work, pair, max_running=1, max_waiting=0)

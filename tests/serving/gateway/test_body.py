@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreamr.serving.gateway import body as _body
 from dreamr.serving.gateway.body import JsonScanner
 from dreamr.serving.gateway.errors import ApiError
 from support.gateways import answer, asked, use
@@ -106,3 +108,26 @@ def test_megabytes_in_a_field_are_not_sent_back(field: str) -> None:
         found = answer(asked(**{field: value}))
         assert found.status in (200, 400, 404)
         assert len(found.body) < 20_000
+
+
+def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
+    read = 0
+
+    def pieces() -> Any:
+        nonlocal read
+        for _ in range(200_000):
+            read += 1000
+            yield b"x" * 1000
+
+    found = use(lambda gate: gate.ask(pieces=pieces()), max_body=5000)
+    assert found.status == 413
+    assert read <= 8000
+
+
+def test_a_body_that_does_not_arrive_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_body, "BODY_SECONDS", 0.01)
+
+    async def nothing() -> Any:
+        await anyio.sleep_forever()
+
+    assert use(lambda gate: gate.ask(receive=nothing)).status == 408

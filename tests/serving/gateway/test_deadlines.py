@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from dreamr import RunOptions
@@ -15,7 +19,7 @@ from dreamr.serving.gateway.deadlines import with_deadline
 from dreamr.serving.gateway.keys import Client, read_keys
 from dreamr.serving.options import ServeOptions
 from support.gateways import Answer, Gateway, asked, use
-from support.pairs import Pair
+from support.pairs import RIGHT, Pair
 from support.virtual_time import run_virtual
 
 FREE = {"deterministic": False}
@@ -119,3 +123,45 @@ def test_priority_and_deadline_follow_a_key(tmp_path: Path) -> None:
     first, second = read_keys(ServeOptions(keys_file=str(file))).values()
     assert (first.priority, first.deadline) == (-2, 1.5)
     assert (second.priority, second.deadline) == (0, None)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_deadline_ends_a_request(stream: bool) -> None:
+    pair = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
+
+    async def work(gate: Gateway) -> None:
+        found = await gate.ask(asked(stream=stream, dreamr={"deadline": 0.02}))
+        assert found.status == 504
+        assert found.json["error"]["code"] == "deadline_exceeded"
+        assert gate.open_streams == 0
+
+    use(work, pair)
+
+
+def test_a_deadline_during_a_stream_is_an_event_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline comes as soon as the first step has been sent."""
+    pair = Pair(target={"script": lambda context: "" if context.prefix else RIGHT[0] + "so " * 99})
+    pair.target["token_seconds"] = 0.01
+    scopes: list[anyio.CancelScope] = []
+    move_on_after = anyio.move_on_after
+
+    @contextmanager
+    def noted(delay: float | None, shield: bool = False) -> Iterator[anyio.CancelScope]:
+        with move_on_after(delay, shield) as scope:
+            if delay is not None and delay > 60:
+                scopes.append(scope)
+            yield scope
+
+    def heard(found: Answer) -> None:
+        if RIGHT[0].strip().encode() in found.body:
+            scopes[0].deadline = anyio.current_time()
+
+    async def work(gate: Gateway) -> Answer:
+        monkeypatch.setattr(anyio, "move_on_after", noted)
+        body = asked(stream=True, dreamr={"method": "target", "deadline": 99})
+        return await gate.ask(body, heard=heard)
+
+    found = use(work, pair)
+    assert found.status == 200
+    assert found.said("reasoning").startswith(RIGHT[0])
+    assert found.chunks[-1]["error"]["code"] == "deadline_exceeded"

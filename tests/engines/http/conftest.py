@@ -1,0 +1,15 @@
+"""What tests of the HTTP engine share."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.reached import PROXIES
+
+
+@pytest.fixture
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxies and no certificate authorities from the environment."""
+    for name in (*PROXIES, "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)

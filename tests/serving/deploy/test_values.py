@@ -1,0 +1,74 @@
+"""Values of a pair file, as each format writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dreamr.pairs import read_pair_file
+from dreamr.serving.deploy import FORMATS, deployment_files
+from support.deployments import SMALL
+
+
+def test_a_flag_with_several_values_is_a_list_for_ray_serve(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    flags = "[--lora-modules, a, b, --seed=3, --enforce-eager, --swap-space, -1]"
+    path.write_text(
+        f"models: {{m: {{launch: {{engine: vllm, model: a/b, flags: {flags}}}}}}}\n{SMALL}"
+    )
+    made = yaml.safe_load(deployment_files(read_pair_file(path), "ray")["serve.yaml"])
+    arguments = made["applications"][0]["args"]["llm_configs"][0]["engine_kwargs"]
+    assert arguments["lora_modules"] == ["a", "b"]
+    assert (arguments["seed"], arguments["enforce_eager"]) == (3, True)
+    assert arguments["swap_space"] == -1
+
+
+def test_systemd_reads_variables_back_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    env = r'{A: "$HOME 50%", B: "two\nlines"}'
+    path.write_text(f"models: {{m: {{launch: {{engine: vllm, model: a/b, env: {env}}}}}}}\n{SMALL}")
+    made = deployment_files(read_pair_file(path), "systemd")
+    unit = next(text for name, text in made.items() if name.endswith("-m.service"))
+    assert 'Environment="A=$HOME 50%%"\n' in unit
+    assert 'Environment="B=two\\nlines"\n' in unit
+
+
+@pytest.mark.parametrize(
+    ("host", "published"),
+    [
+        ("127.0.0.1", "127.0.0.1:8500:8500"),
+        ("localhost", "127.0.0.1:8500:8500"),
+        ("0.0.0.0", "0.0.0.0:8500:8500"),
+        ("'::'", "[::]:8500:8500"),
+    ],
+)
+def test_compose_publishes_the_gateway_where_its_file_says(
+    host: str, published: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text(f"models: {{m: {{url: http://h:1/v1}}}}\n{SMALL}gateway: {{host: {host}}}\n")
+    made = yaml.safe_load(deployment_files(read_pair_file(path), "compose")["compose.yaml"])
+    assert made["services"]["gateway"]["ports"] == [published]
+
+
+def test_a_literal_key_becomes_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text("models: {m: {url: http://h:1/v1, api_key: Hush4711}}\n" + SMALL)
+    for form in FORMATS:
+        texts = deployment_files(read_pair_file(path), form).values()
+        assert any("M_API_KEY" in text for text in texts)
+        assert not any("Hush4711" in text for text in texts)
+
+
+def test_files_that_a_pair_reads_are_copied(tmp_path: Path) -> None:
+    (tmp_path / "gate.json").write_text("{}")
+    path = tmp_path / "pair.yaml"
+    path.write_text(
+        "models: {m: {url: http://h:1/v1}, d: {url: http://h:2/v1}}\n"
+        "pairs: {p: {target: m, draft: d, profile: gate.json}}\n"
+    )
+    made = deployment_files(read_pair_file(path), "compose")
+    assert made["gateway/gate.json"] == "{}"
+    assert yaml.safe_load(made["gateway/pair.yaml"])["pairs"]["p"]["profile"] == "gate.json"

@@ -32,7 +32,7 @@ RUN: list[Event] = [
     JudgeEnded(0.7, 0, (0,), (NO,)),
     StepRejected(0.7, 0, STEP, NO),
     StepReady(3.0, 0, "draft", 2, STEP),  # received while the lane was paused
-    LaneClosed(3.0, 0, "cancelled", 15, 0.1),
+    LaneClosed(3.0, 0, "canceled", 15, 0.1),
     LaneOpened(1.0, 1, "target", 0),
     LaneOpened(1.0, 2, "draft", 0, 1),
     LaneOpened(1.0, 3, "draft", 0, 2),

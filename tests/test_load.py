@@ -74,13 +74,13 @@ def test_the_targets_speed_is_measured_from_its_first_token_without_pauses() -> 
         LaneOpened(0.5, 1, "target", 0),
         LanePaused(3.0, 1),
         LaneResumed(5.0, 1),
-        LaneClosed(12.0, 1, "cancelled", 11, 2.0),
+        LaneClosed(12.0, 1, "canceled", 11, 2.0),
         LaneClosed(9.0, 0, "stop", 99, 1.0),
         # Too short to measure, and empty.
         LaneOpened(0.0, 2, "target", 3),
-        LaneClosed(99.0, 2, "cancelled", 4, 1.0),
+        LaneClosed(99.0, 2, "canceled", 4, 1.0),
         LaneOpened(0.0, 3, "target", 3),
-        LaneClosed(99.0, 3, "cancelled", 0),
+        LaneClosed(99.0, 3, "canceled", 0),
     )
     assert pace_of(events) == Pace(first=1.5, token=0.8)
 

@@ -96,7 +96,7 @@ def drawn(panel: Panel, top: float) -> Iterator[str]:
         color = COLORS.get(bar.fate, COLORS["other"])
         if bar.lane == "judge":
             color = COLORS["other"]
-        yield box(y, bar.start, min(bar.end, SPAN), color, label_of(bar), f"{bar.fate} {bar.why}")
+        yield box(y, bar.start, min(bar.end, SPAN), color, label_of(bar), bar.why or bar.fate)
     y = top + TOP + len(LANES) * ROW
     committed = [event for event in events if isinstance(event, StepCommitted)]
     for at, group in groupby(committed, key=lambda event: event.time):

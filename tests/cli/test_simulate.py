@@ -80,9 +80,9 @@ def write_bench(folder: Path) -> None:
         own = Span("target", 0, 1, "kept", 0, 1, 10), Span("target", 1, 2, "kept", 1, 1, 10)
         drafted = (
             Span("draft", 0, 0.2, "accepted", 0, 1, 10, ratio=0.9),
-            Span("target", 0, 0.4, "cancelled", 0, 1, 2),
+            Span("target", 0, 0.4, "canceled", 0, 1, 2),
             Span("judge", 0.2, 0.4, "judging", 0, 1, 10),
-            Span("draft", 0.2, 0.4, "cancelled", 1, 1, 10),
+            Span("draft", 0.2, 0.4, "canceled", 1, 1, 10),
             Span("target", 0.4, 1.4, "kept", 1, 1, 10),
         )
         lines += [sample(index, "target", 2.0, *own), sample(index, "fpsr-4-idle", 1.4, *drafted)]

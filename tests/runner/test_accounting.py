@@ -65,7 +65,7 @@ def test_every_token_is_counted_once_and_every_lane_is_closed(
     usage = result.usage
     assert (big.open_streams, small.open_streams) == (0, 0)
     assert (usage.target.written, usage.draft.written) == (big.written, small.written)
-    assert min(usage.draft.cancelled, usage.target.cancelled) >= 0
+    assert min(usage.draft.canceled, usage.target.canceled) >= 0
     assert usage == usage_of(events)
     opened = sorted(event.lane for event in events if isinstance(event, LaneOpened))
     assert opened == sorted(event.lane for event in events if isinstance(event, LaneClosed))

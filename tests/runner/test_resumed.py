@@ -34,7 +34,7 @@ def test_continued_steps_count_once(method: str) -> None:
     )
     used = (found.usage.draft, found.usage.target)
     assert sum(one.accepted + one.kept for one in used) == sum(s.step.tokens for s in found.steps)
-    assert all(one.cancelled >= 0 for one in used)
+    assert all(one.canceled >= 0 for one in used)
 
 
 def test_continued_tokens_count_for_the_limit() -> None:

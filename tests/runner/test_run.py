@@ -131,7 +131,7 @@ def test_an_error_of_the_consumer_comes_out_as_it_is() -> None:
         go(target(), draft(), on_event=boom)
 
 
-def test_cancelling_from_outside_closes_every_lane() -> None:
+def test_canceling_from_outside_closes_every_lane() -> None:
     big, small = target(token_seconds=INF), draft(token_seconds=INF)
 
     async def main() -> None:

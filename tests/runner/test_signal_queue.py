@@ -32,7 +32,7 @@ def test_every_message_comes_once_and_in_order(bursts: list[list[int]]) -> None:
     assert read == sent
 
 
-def test_a_reader_that_is_cancelled_loses_nothing() -> None:
+def test_a_reader_that_is_canceled_loses_nothing() -> None:
     async def main() -> None:
         queue = SignalQueue[str]()
         with anyio.CancelScope() as scope:

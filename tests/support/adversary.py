@@ -131,7 +131,7 @@ class Adversary(CheckedCommands):
         assert isinstance(signal, Judged)
         judge = self.calls.pop(signal.call, None)
         if judge is None:
-            return signal  # cancelled, and too late
+            return signal  # canceled, and too late
         if "target" in self.lost or self.unlucky("target"):
             if self.luck.random() < 0.5:
                 self.lost.add("target")

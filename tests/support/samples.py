@@ -116,11 +116,11 @@ def lookahead(steps, rng):
         good = next((i for i, s in enumerate(block) if not s.accepted), len(block))
         began, ends = now, [now]
         for i, step in enumerate(block):
-            fate = "accepted" if i < good else "rejected" if i == good else "cancelled"
+            fate = "accepted" if i < good else "rejected" if i == good else "canceled"
             until = began + step.drafted * DRAFT
             is_right = step.is_right
             spans.append(Span("draft", began, until, fate, at + i, 1, step.drafted, right=is_right))
-            fate = "kept" if i == good else "cancelled"
+            fate = "kept" if i == good else "canceled"
             ends.append(began + step.own * TARGET)
             spans.append(Span("target", began, ends[-1], fate, at + i, 1, step.own, right=True))
             began = until
@@ -150,7 +150,7 @@ def fpsr(steps, rng):
         if step.accepted:
             done = asked + JUDGE
             tokens = min(step.own, int((done - now) / TARGET))
-            spans.append(Span("target", now, done, "cancelled", at, 1, tokens))
+            spans.append(Span("target", now, done, "canceled", at, 1, tokens))
         else:
             done = max(asked + JUDGE, now + step.own * TARGET)
             spans.append(Span("target", now, done, "kept", at, 1, step.own, right=True))

@@ -52,7 +52,7 @@ def events() -> list[Event]:
         CommittedStep(RIGHT, "target"),
         CommittedStep(ANSWER, "target"),
     )
-    usage = Usage(ModelUsage(accepted=8, rejected=8, cancelled=3), ModelUsage(kept=13), 2, 2)
+    usage = Usage(ModelUsage(accepted=8, rejected=8, canceled=3), ModelUsage(kept=13), 2, 2)
     return [
         RunStarted(
             0.0,
@@ -71,13 +71,13 @@ def events() -> list[Event]:
         JudgeEnded(0.3, 0, (0,), (yes,)),
         StepCommitted(0.3, 0, TEA, "draft", yes),
         StepDiscarded(0.3, 0, FALLBACK, "target", "drafted step accepted"),
-        LaneClosed(0.3, 1, "cancelled", 9),
+        LaneClosed(0.3, 1, "canceled", 9),
         LaneResumed(0.3, 0),
         LaneOpened(0.3, 2, "target", 1),
         JudgeStarted(0.3, 1, (1,)),
         JudgeEnded(0.4, 1, (1,), (no,)),
         StepRejected(0.4, 1, MILK, no),
-        LaneClosed(0.4, 0, "cancelled", 19),
+        LaneClosed(0.4, 0, "canceled", 19),
         StepReady(0.7, 2, "target", 1, RIGHT),
         StepCommitted(0.7, 1, RIGHT, "target"),
         Note(0.75, "the draft was lost, the target continues alone: killed"),
@@ -92,11 +92,11 @@ def test_every_span_of_work_has_one_bar_with_its_fate() -> None:
     drawn = [(bar.lane, bar.start, bar.end, bar.fate, bar.tokens) for bar in lay_out(events())]
     assert drawn == [
         ("draft", 0.0, 0.1, "accepted", 8),
-        ("target", 0.0, 0.28, "cancelled", 9),
+        ("target", 0.0, 0.28, "canceled", 9),
         ("draft", 0.1, 0.2, "rejected", 8),
         ("judge", 0.1, 0.3, "judging", 0),
         ("judge", 0.3, 0.4, "judging", 0),
-        ("draft", 0.3, 0.4, "cancelled", 3),
+        ("draft", 0.3, 0.4, "canceled", 3),
         ("target", 0.3, 0.7, "kept", 7),
         ("target", 0.7, 1.0, "kept", 6),
     ]

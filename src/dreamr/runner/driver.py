@@ -215,7 +215,7 @@ class Driver:
 
     async def _write(self, lane: Lane, work: Callable[[], Awaitable[Finish]]) -> None:
         """Run one lane to its end, and report a failure as a signal."""
-        reason = "cancelled"
+        reason = "canceled"
         try:
             with lane.scope:
                 reason = await work()

@@ -98,14 +98,14 @@ class LaneClosed(Event):
 
     Attributes:
         lane: Number of the lane.
-        reason: `stop` or `length` if the stream ended by itself, `cancelled` if the schedule closed
+        reason: `stop` or `length` if the stream ended by itself, `canceled` if the schedule closed
             the lane, `failed` if the engine failed.
         tokens: Number of tokens written, in tokens of the lane's model.
         began: Time of the first text, None if there was none.
     """
 
     lane: int
-    reason: Literal["stop", "length", "cancelled", "failed"]
+    reason: Literal["stop", "length", "canceled", "failed"]
     tokens: int
     began: float | None = None
 
@@ -242,7 +242,7 @@ class DeadlineNear(Event):
 class ModelUsage:
     """The tokens that one model decoded, by outcome. Each token is counted once.
 
-    `cancelled` is the number of tokens of discarded and incomplete steps.
+    `canceled` is the number of tokens of discarded and incomplete steps.
 
     Attributes:
         accepted: Tokens of committed steps, for the draft.
@@ -253,12 +253,12 @@ class ModelUsage:
     accepted: int = 0
     rejected: int = 0
     kept: int = 0
-    cancelled: int = 0
+    canceled: int = 0
 
     @property
     def written(self) -> int:
         """Total number of decoded tokens."""
-        return self.accepted + self.rejected + self.kept + self.cancelled
+        return self.accepted + self.rejected + self.kept + self.canceled
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,13 +38,13 @@ _LEGEND: dict[Fate, str] = {
     "rejected": "Draft, rejected",
     "kept": "Target",
     "judging": "Judge call",
-    "cancelled": "Discarded",
+    "canceled": "Discarded",
 }
 _HEAD: dict[Fate, str] = {
     "accepted": "drafted, accepted",
     "rejected": "drafted, rejected",
     "kept": "written by the target",
-    "cancelled": "discarded",
+    "canceled": "discarded",
     "judging": "judge call",
 }
 
@@ -97,7 +97,7 @@ def _template() -> Template:
 
 
 def _css_class(fate: Fate) -> str:
-    return "discarded" if fate == "cancelled" else fate
+    return "discarded" if fate == "canceled" else fate
 
 
 def _answer(result: Result | None) -> str:
@@ -274,7 +274,7 @@ def _usage(usage: Usage | None) -> str:
 
 
 def _usage_row(model: str, usage: ModelUsage) -> str:
-    counts = (usage.accepted, usage.kept, usage.rejected, usage.cancelled, usage.written)
+    counts = (usage.accepted, usage.kept, usage.rejected, usage.canceled, usage.written)
     cells = "".join(f'<td class="n">{count:,}</td>' for count in counts)
     return f"<tr><td>{model}</td>{cells}</tr>"
 

@@ -23,7 +23,7 @@ from dreamr.trace.events import (
 )
 
 LaneName: TypeAlias = Literal["draft", "judge", "target"]
-Fate: TypeAlias = Literal["accepted", "rejected", "kept", "cancelled", "judging"]
+Fate: TypeAlias = Literal["accepted", "rejected", "kept", "canceled", "judging"]
 LANES: tuple[LaneName, ...] = ("draft", "judge", "target")
 
 
@@ -97,12 +97,12 @@ class _Layout:
             case StepRejected():
                 self._settle("draft", event.position, event.step, "rejected", event.verdict)
             case StepDiscarded():
-                self._settle(event.source, event.position, event.step, "cancelled", None, event.why)
+                self._settle(event.source, event.position, event.step, "canceled", None, event.why)
 
     def end(self, time: float) -> None:
         """Close the lanes and judge calls that an interrupted trace left open."""
         for lane, writing in list(self._lanes.items()):
-            self._close(LaneClosed(time, lane, "cancelled", writing.tokens + 1))
+            self._close(LaneClosed(time, lane, "canceled", writing.tokens + 1))
         for call in list(self._calls.values()):
             self._judged(JudgeEnded(time, call.call, call.positions, (), "canceled"))
 
@@ -115,7 +115,7 @@ class _Layout:
                 event.role,
                 start,
                 event.time,
-                "cancelled",
+                "canceled",
                 (event.position,),
                 event.step.tokens,
                 event.step.text,
@@ -136,7 +136,7 @@ class _Layout:
                 writing.role,
                 writing.since,
                 event.time,
-                "cancelled",
+                "canceled",
                 (writing.position,),
                 unfinished,
                 why=why,
@@ -151,7 +151,7 @@ class _Layout:
                 "judge",
                 started.time,
                 event.time,
-                "judging" if event.verdicts else "cancelled",
+                "judging" if event.verdicts else "canceled",
                 event.positions,
                 verdicts=event.verdicts,
                 why=why,

@@ -22,7 +22,7 @@ from dreamr.trace.events import (
 def usage_of(events: Iterable[Event]) -> Usage:
     """Count the tokens and judge calls of a run whose lanes are all closed.
 
-    Tokens that were neither committed nor rejected count as `cancelled`. Steps of an interrupted
+    Tokens that were neither committed nor rejected count as `canceled`. Steps of an interrupted
     run that this one continues count as written.
     """
     roles: dict[int, Role] = {}
@@ -49,10 +49,10 @@ def usage_of(events: Iterable[Event]) -> Usage:
         draft=ModelUsage(
             accepted=committed["draft"],
             rejected=rejected,
-            cancelled=written["draft"] - committed["draft"] - rejected,
+            canceled=written["draft"] - committed["draft"] - rejected,
         ),
         target=ModelUsage(
-            kept=committed["target"], cancelled=written["target"] - committed["target"]
+            kept=committed["target"], canceled=written["target"] - committed["target"]
         ),
         judge_calls=calls,
         judged=judged,

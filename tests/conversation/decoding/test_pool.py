@@ -206,7 +206,7 @@ def test_tasks_read_at_the_same_time() -> None:
 
 
 @LINUX
-def test_a_cancelled_task_ends_its_process(
+def test_a_canceled_task_ends_its_process(
     pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_BOOT", HANGS)

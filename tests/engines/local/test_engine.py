@@ -124,7 +124,7 @@ def test_an_engine_is_usable_after_a_closed_stream(engine: LocalEngine) -> None:
 
 
 def test_an_engine_is_usable_after_a_canceled_call(engine: LocalEngine) -> None:
-    async def cancelled() -> None:
+    async def canceled() -> None:
         task = asyncio.ensure_future(engine.judge(Context(TALK), ["Tea. " * 50] * 3))
         await asyncio.sleep(0)
         task.cancel()
@@ -132,7 +132,7 @@ def test_an_engine_is_usable_after_a_canceled_call(engine: LocalEngine) -> None:
             await task
         await texts(engine, Context(TALK), 3)
 
-    run(cancelled())
+    run(canceled())
     assert engine._calls == {}
 
 

@@ -56,7 +56,7 @@ def test_written_steps_are_checked_and_unfinished_ones_are_not():
     bars = [
         Bar("draft", 0.0, 0.1, "accepted", (0,), 5, "right"),
         Bar("draft", 0.1, 0.2, "rejected", (1,), 6, "wrong"),
-        Bar("target", 0.1, 0.2, "cancelled", (1,), 2),
+        Bar("target", 0.1, 0.2, "canceled", (1,), 2),
     ]
     spans = spans_of(bars, lambda position, text: text == "right")
     assert [span.right for span in spans] == [True, False, None]

@@ -129,7 +129,7 @@ def test_acceptance_is_counted_in_steps_and_in_tokens():
         drafted(0, "accepted", True, tokens=30),
         drafted(1, "rejected", False, tokens=10),
         kept(1),
-        drafted(2, "cancelled", None, tokens=99),
+        drafted(2, "canceled", None, tokens=99),
     )
     found = only([run_of("fpsr", 1.0, spans=spans)], "fpsr")
     assert (found.acceptance.value, found.token_acceptance.value) == (0.5, 0.75)
@@ -162,7 +162,7 @@ def test_nothing_is_checked_after_a_step_that_cannot_be_graded():
 
 
 def test_undecided_steps_are_not_checked():
-    spans = (drafted(0, "accepted", True), drafted(1, "cancelled", False))
+    spans = (drafted(0, "accepted", True), drafted(1, "canceled", False))
     assert [span.position for span in checkable(spans)] == [0]
 
 
@@ -185,7 +185,7 @@ def test_the_curve_counts_the_steps_that_reach_each_threshold():
 
 def test_discarded_tokens_and_judge_calls_are_counted():
     spans = (
-        Span("target", 0.0, 0.1, "cancelled", 0, 1, 6),
+        Span("target", 0.0, 0.1, "canceled", 0, 1, 6),
         Span("target", 0.1, 0.2, "kept", 0, 1, 30),
         Span("judge", 0.0, 0.1, "judging", 0, 3),
         Span("judge", 0.1, 0.2, "judging", 3, 1),
@@ -198,9 +198,9 @@ def test_discarded_tokens_and_judge_calls_are_counted():
 def test_overlapping_spans_of_a_lane_count_once():
     spans = [
         Span("target", 0.0, 0.4, "kept", 0),
-        Span("target", 0.2, 0.3, "cancelled", 1),
-        Span("target", 0.35, 0.5, "cancelled", 1),
-        Span("target", 0.8, 1.4, "cancelled", 2),
+        Span("target", 0.2, 0.3, "canceled", 1),
+        Span("target", 0.35, 0.5, "canceled", 1),
+        Span("target", 0.8, 1.4, "canceled", 2),
         Span("draft", 0.0, 1.0, "accepted", 0),
     ]
     assert busy(spans, "target", 1.0) == pytest.approx(0.7)

@@ -12,8 +12,8 @@ BODY: dict[str, Any] = {
         "target_alone_seconds": 4.0,
         "steps": [{"source": "draft"}, {"source": "draft"}, {"source": "target"}],
         "usage": {
-            "draft": {"accepted": 30, "kept": 0, "rejected": 10, "cancelled": 5},
-            "target": {"accepted": 0, "kept": 20, "rejected": 0, "cancelled": 2},
+            "draft": {"accepted": 30, "kept": 0, "rejected": 10, "canceled": 5},
+            "target": {"accepted": 0, "kept": 20, "rejected": 0, "canceled": 2},
             "judge_calls": 3,
             "judged": 4,
         },

@@ -117,7 +117,7 @@ class Reading:
         self._pool = POOL if pool is None else pool
         self._lock = threading.Lock()
         self._process: DecoderProcess | None = None
-        self._is_cancelled = False
+        self._is_canceled = False
 
     def result(self, request: Request, descriptor: int) -> list[Piece]:
         """Read the file and wait for it.
@@ -132,7 +132,7 @@ class Reading:
         process = self._pool.take(request.shown)
         try:
             with self._lock:
-                if self._is_cancelled:
+                if self._is_canceled:
                     return []
                 self._process = process
             return process.read(request, descriptor)
@@ -144,6 +144,6 @@ class Reading:
     def cancel(self) -> None:
         """End the reading, whose result is not wanted any more."""
         with self._lock:
-            self._is_cancelled = True
+            self._is_canceled = True
             if self._process is not None:
                 self._process.kill()

@@ -130,7 +130,7 @@ class _Costs:
     def of(cls, own: Sequence[Sample]) -> Self:
         spans = [span for s in own for span in s.spans]
         calls = [span.steps for span in spans if span.lane == "judge"]
-        wasted = sum(s.tokens for s in spans if s.lane == "target" and s.fate == "cancelled")
+        wasted = sum(s.tokens for s in spans if s.lane == "target" and s.fate == "canceled")
         return cls(
             wasted=wasted / len(own),
             wasted_share=_over(wasted, sum(s.tokens for s in own)),

@@ -19,7 +19,7 @@ _FATES = {
     "accepted": "drafted step, accepted",
     "rejected": "drafted step, rejected",
     "kept": "target's step",
-    "cancelled": "discarded",
+    "canceled": "discarded",
     "judging": "judge call",
 }
 
@@ -145,7 +145,7 @@ def _rows(spans: Sequence[Span], whole: float) -> list[int]:
 def _segment(span: Span, whole: float, top: int) -> Segment:
     left, width = 100 * span.start / whole, 100 * span.seconds / whole
     wrong = span.right is False
-    kind = "discarded" if span.fate == "cancelled" else span.fate
+    kind = "discarded" if span.fate == "canceled" else span.fate
     return Segment(left, width, top, kind, wrong, _label(span), _about(span))
 
 

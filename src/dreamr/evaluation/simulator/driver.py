@@ -271,7 +271,7 @@ class VirtualRun:
                 part = round((spent - read) / (lane.job.size() - read) * lane.writing)
                 tokens += part
                 self.tally.wasted += part
-        self._record(LaneClosed, lane.number, "cancelled", tokens)
+        self._record(LaneClosed, lane.number, "canceled", tokens)
 
     def _unread(self, position: int) -> range:
         """Return the committed steps before a position that the target has not read yet."""

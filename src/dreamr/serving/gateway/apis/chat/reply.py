@@ -220,7 +220,7 @@ def usage(result: Result, prompt: int) -> Json:
     details = {
         "reasoning_tokens": counts.reasoning,
         "accepted_prediction_tokens": draft.accepted,
-        "rejected_prediction_tokens": draft.rejected + draft.cancelled,
+        "rejected_prediction_tokens": draft.rejected + draft.canceled,
         "audio_tokens": 0,
     }
     return {

@@ -38,9 +38,11 @@ def test_the_embedded_pair_carries_the_hash_of_its_recipe(name):
 
 
 def test_fields_that_came_later_count_where_they_have_an_effect():
-    changes = [{"lookups": 0.5}, {"levels": {"vqa": (1,)}}, {"shares": {"vqa": 1.0}}]
+    changes = [
+        {"lookups": 0.5}, {"named": 0.5}, {"levels": {"vqa": (1,)}}, {"shares": {"vqa": 1.0}},
+    ]  # fmt: skip
     changed = [replace(RECIPE, stages=(SEE, replace(REASON, **one))) for one in changes]
-    assert len({fingerprint(RECIPE), *map(fingerprint, changed)}) == 4
+    assert len({fingerprint(RECIPE), *map(fingerprint, changed)}) == 5
 
 
 def test_a_further_stage_is_no_part_of_the_hash_until_a_model_has_had_it():

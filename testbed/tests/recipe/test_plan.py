@@ -18,7 +18,7 @@ def test_both_models_of_the_pair_have_a_recipe():
 
 
 def test_a_further_stage_is_read_like_the_others():
-    first, second, _ = read_recipes()["target"].further
+    first, second, *_ = read_recipes()["target"].further
     assert (first.name, first.layers, first.best) == ("compare-count", 12, 50)
     assert levels_of("docmath-hard", second.levels) == (1,)
     assert levels_of("clip", second.levels) == LEVELS
@@ -26,10 +26,10 @@ def test_a_further_stage_is_read_like_the_others():
 
 def test_a_further_stage_follows_those_before_it():
     recipe = read_recipes()["target"]
-    first, second, third = recipe.further
-    assert recipe.with_further(first.name).stages == (*recipe.stages, first)
-    assert recipe.with_further(second.name).stages == (*recipe.stages, first, second)
-    assert recipe.with_further(third.name).stages == (*recipe.stages, first, second, third)
+    names = [stage.name for stage in recipe.further]
+    assert names == ["compare-count", "several-images", "several-weak", "several-judge"]
+    for number, name in enumerate(names, 1):
+        assert recipe.with_further(name).stages == (*recipe.stages, *recipe.further[:number])
 
 
 def test_missing_keys_get_defaults_and_lists_become_tuples():

@@ -138,3 +138,12 @@ def test_only_models_that_judge_get_judging_drills(maker):
         source = SampleSource(maker, recipe.data_mix)
         drawn = list(islice(batches(source, stage, 0, 0, 0), 8))
         assert any((batch["segments"] > 0).any() for batch in drawn) is judged
+
+
+def test_documents_have_the_names_of_files_in_their_share(bundled):
+    stage = replace(STAGE, named=0.5, shares={"pages": 1.0}, branches=0)
+    source = SampleSource(bundled, TARGET.data_mix)
+    rng = Random(0)
+    texts = [bundled.tokenizer.decode(draw(source, stage, rng, 1.0).ids) for _ in range(40)]
+    assert all("Page 1:\n" in text for text in texts)
+    assert 10 <= sum(".pdf:\nPage 1:\n" in text for text in texts) <= 30

@@ -135,7 +135,7 @@ class ExampleMaker:
 
     def reading(self, problem: Problem) -> Example:
         """Make an example that transcribes the images of a problem."""
-        prompt = prompt_about(READ, problem.images, problem.scene.medium)
+        prompt = prompt_about(READ, problem.images, problem.scene.medium, problem.file)
         return self._assemble(prompt, [Piece(problem.scene.transcript)])
 
     def lookups(self, lookups: Lookups) -> Example:

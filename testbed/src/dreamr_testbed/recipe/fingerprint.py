@@ -29,7 +29,7 @@ def _hashed(stage: Stage) -> dict[str, Any]:
     Fields that came later are left out where they have no effect, and shares of the first three
     suites are a list.
     """
-    later = ("best", "levels", "lookups")
+    later = ("best", "levels", "lookups", "named")
     values = {name: value for name, value in asdict(stage).items() if name not in later or value}
     if list(stage.shares) == list(SUITES):
         values["shares"] = list(stage.shares.values())

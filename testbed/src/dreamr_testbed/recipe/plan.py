@@ -55,6 +55,7 @@ class Stage:
             it stops without weights.
         lookups: Share of examples that read lines of several images by their places, decaying to 0
             over the first half.
+        named: Share of problems whose pages are from a file with a name.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Stage:
     blend: float = 1.0
     best: int = 0
     lookups: float = 0.0
+    named: float = 0.0
 
     def __post_init__(self) -> None:
         """Check names of suites and levels.

@@ -28,10 +28,15 @@ class Prompt:
     leads: tuple[str, ...] = ()
 
 
-def prompt_about(question: str, images: Sequence[Image.Image], medium: Medium = "images") -> Prompt:
+def prompt_about(
+    question: str,
+    images: Sequence[Image.Image],
+    medium: Medium = "images",
+    file: str | None = None,
+) -> Prompt:
     """Return the prompt of a question about images: what `flatten` makes of its conversation."""
     leads, lead = [], ""
-    (turn,) = flatten(ask_about(question, images, medium)).turns
+    (turn,) = flatten(ask_about(question, images, medium, file)).turns
     for part in turn.parts:
         if isinstance(part, Text):
             lead += part.text
@@ -43,4 +48,4 @@ def prompt_about(question: str, images: Sequence[Image.Image], medium: Medium = 
 
 def prompt_of(problem: Problem) -> Prompt:
     """Return the prompt of a problem."""
-    return prompt_about(problem.question, problem.images, problem.scene.medium)
+    return prompt_about(problem.question, problem.images, problem.scene.medium, problem.file)

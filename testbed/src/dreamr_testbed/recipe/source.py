@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from string import ascii_letters, digits
 
 from dreamr_testbed.recipe.collate import Batch, collate
 from dreamr_testbed.recipe.data_mix import DataMix
@@ -95,9 +96,18 @@ def draw(source: SampleSource, stage: Stage, rng: Random, progress: float) -> Ex
     problem = draw_problem(rng, easy, stage.shares, stage.levels)
     while problem.kind in stage.seldom and rng.random() < 0.8:
         problem = draw_problem(rng, easy, stage.shares, stage.levels)
+    if stage.named and rng.random() < stage.named:
+        problem = replace(problem, file=_draw_name(rng))
     if rng.random() < stage.reading:
         return maker.reading(problem)
     return maker.solution(problem, mix, rng)
+
+
+def _draw_name(rng: Random) -> str:
+    """Draw the name of a PDF file."""
+    known = rng.choice(("bill", "document", "invoice", "scan", "statement", "timetable"))
+    other = "".join(rng.choices(ascii_letters + digits + "-_ ", k=rng.randint(1, 16)))
+    return rng.choice((known, other, f"{known}-{rng.randint(1, 2030)}")) + ".pdf"
 
 
 def _draw_drill(source: SampleSource, rng: Random) -> Example:

@@ -25,19 +25,23 @@ FPS = 9
 
 def conversation_of(problem: Problem) -> Conversation:
     """Return the images of a problem in the form of their medium, and its question."""
-    return ask_about(problem.question, problem.images, problem.scene.medium)
+    return ask_about(problem.question, problem.images, problem.scene.medium, problem.file)
 
 
-def ask_about(question: str, images: Sequence[Image.Image], medium: Medium) -> Conversation:
-    """Return images in the form of a medium, and a question about them."""
-    return Conversation.from_prompt(question, *_attachments(images, medium))
+def ask_about(
+    question: str, images: Sequence[Image.Image], medium: Medium, file: str | None = None
+) -> Conversation:
+    """Return images in the form of a medium, and a question about them; pages may name a file."""
+    return Conversation.from_prompt(question, *_attachments(images, medium, file))
 
 
-def _attachments(shown: Sequence[Image.Image], medium: Medium) -> tuple[Attachment, ...]:
+def _attachments(
+    shown: Sequence[Image.Image], medium: Medium, file: str | None
+) -> tuple[Attachment, ...]:
     images = tuple(map(read_image, shown))
     if medium == "pages":
         pages = (Page(number, image) for number, image in enumerate(images, 1))
-        return (Document(tuple(pages), len(images)),)
+        return (Document(tuple(pages), len(images), file),)
     if medium == "frames":
         frames = map(Frame, times(len(images)), images)
         return (Video(tuple(frames), float(len(images))),)

@@ -111,6 +111,7 @@ class Problem:
         scene: Content of the images and the question.
         images: The images, 144 x 144 pixels each.
         labels: Labels of the patches of each image.
+        file: Name of the file that its pages are from. None: of none.
     """
 
     suite: str
@@ -120,6 +121,7 @@ class Problem:
     scene: Scene
     images: tuple[Image.Image, ...] = field(compare=False, repr=False)
     labels: tuple[Labels, ...] = field(repr=False)
+    file: str | None = None
 
     @property
     def image(self) -> Image.Image:

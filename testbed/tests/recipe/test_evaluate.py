@@ -63,3 +63,11 @@ def test_clean_images_take_the_place_of_the_drawn_ones():
         Evaluator(*models, clean=clean).outcomes("story", 0, 1) for clean in (False, True)
     )
     assert drawn[0].judged["judge"] != clean[0].judged["judge"]
+
+
+def test_documents_have_names_of_files_on_request():
+    models = (PAIR / "target-multi-image", PAIR / "draft-multi-image")
+    plain, named = (
+        Evaluator(*models, named=named).outcomes("pages", 0, 1) for named in (False, True)
+    )
+    assert plain[0].judged["judge"] != named[0].judged["judge"]

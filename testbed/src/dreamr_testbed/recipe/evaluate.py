@@ -5,8 +5,8 @@
 The judge is evaluated on the draft's greedy solutions of test problems: on each step up to and
 including the first wrong one, compared with the suite's reference. The judges of other methods are
 evaluated on the same steps: a score from 0 to 9, and whether a step has the same meaning as the
-reference's, for steps that differ from it. `--blind` shows the draft blank images, `--clean` shows
-both models images as those of a file look.
+reference's, for steps that differ from it. `--blind` shows the draft blank images. `--clean` shows
+both models images as those of a file look, `--named` pages of documents below the name of a file.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from dreamr_testbed.suites import (
     make_problem,
 )
 from dreamr_testbed.suites.clean import clean
+from dreamr_testbed.suites.file_names import with_file_name
 
 BATCH = 50
 # Thresholds; a score is the expected value over the ten digits, divided by 9.
@@ -97,6 +98,7 @@ class Evaluator:
         blind: Whether to show the draft blank images.
         level: Level of the problems. None: each problem draws its level.
         clean: Whether to draw the images as those of a file look, smooth and without noise.
+        named: Whether documents have names of files.
     """
 
     target: Path | None
@@ -104,6 +106,7 @@ class Evaluator:
     blind: bool = False
     level: int | None = None
     clean: bool = False
+    named: bool = False
 
     def outcomes(self, suite: str, first: int, count: int) -> list[Outcome]:
         """Evaluate test problems `first` to `first + count - 1` of a suite."""
@@ -112,6 +115,8 @@ class Evaluator:
         problems = [make_problem(suite, "test", first + i, self.level) for i in range(count)]
         if self.clean:
             problems = list(map(clean, problems))
+        if self.named:
+            problems = list(map(with_file_name, problems))
         drafted = solve(_model(self.draft), maker, problems, blank=self.blind)
         written: Sequence[Solution | None] = [None] * count
         if self.target is not None:
@@ -323,12 +328,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--blind", action="store_true", help="Show the draft blank images.")
     smooth = "Draw the images as those of a file look: smooth, without rotation and noise."
     add("--clean", action="store_true", help=smooth)
+    add("--named", action="store_true", help="Show pages of documents below the name of a file.")
     workers = "Processes with one thread each. Default: %(default)s."
     add("--workers", type=at_least(1), default=1, help=workers)
     add("--out", type=Path, help="JSON file to write.")
     options = parser.parse_args(arguments)
     evaluator = Evaluator(
-        options.target, options.draft, options.blind, options.level, options.clean
+        options.target,
+        options.draft,
+        options.blind,
+        options.level,
+        options.clean,
+        options.named,
     )
     suites = tuple(dict.fromkeys(options.suite or SUITES))
     with errors_in_one_line(parser, "nothing was written"), ExitStack() as stack:

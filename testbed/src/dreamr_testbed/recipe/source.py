@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from string import ascii_letters, digits
 
 from dreamr_testbed.recipe.collate import Batch, collate
 from dreamr_testbed.recipe.data_mix import DataMix
@@ -16,6 +15,7 @@ from dreamr_testbed.recipe.places import draw_lookups
 from dreamr_testbed.recipe.plan import Stage, levels_of
 from dreamr_testbed.recipe.team import ALONE, Team
 from dreamr_testbed.suites import SUITES, Problem, make_problem
+from dreamr_testbed.suites.file_names import draw_file_name
 
 POOL = 16  # batches that are drawn together and bucketed by length
 _EQUAL: Mapping[str, float] = dict.fromkeys(SUITES, 1.0)
@@ -97,17 +97,10 @@ def draw(source: SampleSource, stage: Stage, rng: Random, progress: float) -> Ex
     while problem.kind in stage.seldom and rng.random() < 0.8:
         problem = draw_problem(rng, easy, stage.shares, stage.levels)
     if stage.named and rng.random() < stage.named:
-        problem = replace(problem, file=_draw_name(rng))
+        problem = replace(problem, file=draw_file_name(rng))
     if rng.random() < stage.reading:
         return maker.reading(problem)
     return maker.solution(problem, mix, rng)
-
-
-def _draw_name(rng: Random) -> str:
-    """Draw the name of a PDF file."""
-    known = rng.choice(("bill", "document", "invoice", "scan", "statement", "timetable"))
-    other = "".join(rng.choices(ascii_letters + digits + "-_ ", k=rng.randint(1, 16)))
-    return rng.choice((known, other, f"{known}-{rng.randint(1, 2030)}")) + ".pdf"
 
 
 def _draw_drill(source: SampleSource, rng: Random) -> Example:

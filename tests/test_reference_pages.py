@@ -50,6 +50,20 @@ def test_the_page_about_metrics_is_current() -> None:
     assert generate() == METRICS, "run scripts/docs"
 
 
+def test_the_tables_of_the_model_card_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REFERENCE.parent / "generate")
+    script = runpy.run_path(str(REFERENCE.parent / "generate" / "card.py"))
+    committed = script["CARD"].read_text(encoding="utf-8")
+    assert script["card"](committed) == committed, "run scripts/docs"
+
+
+def test_a_table_that_the_model_card_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REFERENCE.parent / "generate")
+    script = runpy.run_path(str(REFERENCE.parent / "generate" / "card.py"))
+    with pytest.raises(SystemExit, match="blind"):
+        script["card"](script["CARD"].read_text("utf-8").replace("<!-- table: blind -->", ""))
+
+
 def test_the_image_of_the_schedule_is_current() -> None:
     drawing = runpy.run_path(str(REFERENCE.parent / "generate" / "draw_fpsr.py"))
     committed = drawing["OUT"].read_text(encoding="utf-8")

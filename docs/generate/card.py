@@ -128,6 +128,16 @@ def accepted_steps() -> Iterable[str]:
     return grid(["figure", *names], lines)
 
 
+def named_pages() -> Iterable[str]:
+    """Yield the table of pages below the name of a file, for the target before and now."""
+    files = {"target before `several-weak`": "before", "target": "after"}
+    found = {
+        name: load(RESULTS / "file-names" / f"{file}.json")["pages"] for name, file in files.items()
+    }
+    rows = [[name, accuracy(row["target"])] for name, row in found.items()]
+    return grid(["model", "right answers"], [*rows, ["draft", accuracy(found["target"]["draft"])]])
+
+
 def blind() -> Iterable[str]:
     """Yield the table of a draft that sees no images."""
     found = load(RESULTS / "blind.json")
@@ -147,6 +157,7 @@ TABLES: Mapping[str, Callable[[], Iterable[str]]] = {
     "multi-levels": lambda: levels(several(hard=None), SUITES),
     "multi-judge": lambda: judged(several()[0][1]),
     "multi-clean": lambda: answers(several("results-multi-image-clean.json", None)),
+    "multi-named": named_pages,
     "prompts": lambda: judged(load(PAIR / BEFORE), ("score", "same")),
     "accepted": accepted_steps,
     "blind": blind,

@@ -59,6 +59,7 @@ def test_records_become_a_draft(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ("argv", "message"),
     [
         (["--weights", "1:2"], "--weights '1:2' cannot be parsed: write 1:1:1"),
+        (["--weights", "draft=1,draft=2"], "names a term twice: give each one weight"),
         (["--weights", "beauty=1"], "unknown reward term 'beauty': choose from outcome, draft"),
         (["--batch", "5"], "--batch must be a multiple of --group: 5 is not one of 2"),
         (["--task", "chess"], "no task 'chess'"),

@@ -166,8 +166,11 @@ def _weights(text: str) -> dict[str, float]:
     parts = text.split(":") if ":" in text else text.split(",")
     try:
         if ":" not in text:
-            pairs = (part.split("=") for part in parts)
-            return {name.strip(): float(value) for name, value in pairs}
+            pairs = [part.split("=") for part in parts]
+            found = {name.strip(): float(value) for name, value in pairs}
+            if len(found) < len(pairs):
+                raise BadOption(f"--weights {text!r} names a term twice: give each one weight")
+            return found
         if 3 <= len(parts) <= len(BUILT_IN):
             return dict(zip(BUILT_IN, map(float, parts), strict=False))
     except ValueError:

@@ -1,14 +1,11 @@
 """Command lines that evaluate models and collect their mistakes fail in one line."""
 
-import argparse
-
 import pytest
 
 pytest.importorskip("transformers")
 
 from dreamr_testbed import PAIR
 from dreamr_testbed.recipe import evaluate, mistakes
-from dreamr_testbed.recipe.command_line import errors_in_one_line
 from team_members import FailingEvaluator
 
 DRAFT = str(PAIR / "draft")
@@ -49,14 +46,6 @@ def test_models_with_other_tokens_are_no_pair(tmp_path, tokenizer, capsys):
         evaluate.main(["--target", str(tmp_path), "--draft", DRAFT])
     assert stopped.value.code == 1
     assert capsys.readouterr().err.endswith("have other tokens: name models of one pair\n")
-
-
-def test_an_interruption_is_one_line(capsys):
-    parser = argparse.ArgumentParser()
-    with pytest.raises(SystemExit) as stopped, errors_in_one_line(parser, "run it again"):
-        raise KeyboardInterrupt
-    assert stopped.value.code == 130
-    assert capsys.readouterr().err == "interrupted: run it again\n"
 
 
 def test_an_evaluation_that_fails_leaves_out_the_problems_that_remain(tmp_path):

@@ -40,12 +40,7 @@ class Limited(Scoring):
         return super()._answer(body)
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def wait(seconds: float) -> None:
-        pass
-
-    monkeypatch.setattr("anyio.sleep", wait)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -20,12 +20,7 @@ SCRIPT = "Two and two.\n\nThat makes 4 €.\n\nAnswer: 4"
 FIRST = "Two and two.\n\n"
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sleep(seconds: float) -> None:
-        await anyio.lowlevel.checkpoint()
-
-    monkeypatch.setattr("anyio.sleep", sleep)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def texts(found: list[Json]) -> list[Json]:

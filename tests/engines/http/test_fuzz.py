@@ -31,12 +31,7 @@ RESPONSES = int(os.environ.get("DREAMR_FUZZ_RESPONSES", "600"))
 SEED = int(os.environ.get("DREAMR_FUZZ_SEED", "0"))
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sleep(seconds: float) -> None:
-        await anyio.lowlevel.checkpoint()
-
-    monkeypatch.setattr("anyio.sleep", sleep)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 async def read(engine: HttpEngine, rng: random.Random) -> str:

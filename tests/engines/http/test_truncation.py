@@ -26,12 +26,7 @@ CUTS = st.tuples(
 )
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sleep(seconds: float) -> None:
-        await anyio.lowlevel.checkpoint()
-
-    monkeypatch.setattr("anyio.sleep", sleep)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def truncated(found: list[Json], cut: Cut) -> Reply:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from dreamr._hangups import exit_at_hangup
 from dreamr._messages import describe
 from dreamr.conversation.decoding import limits
 from dreamr.conversation.decoding.ipc import (
@@ -28,8 +27,6 @@ from dreamr.conversation.errors import (
     MediaNotInstalled,
 )
 
-_CHECK_EVERY = 2000  # milliseconds between checks of the parent's process id
-
 
 def main(descriptor: int, parent: int) -> None:
     """Serve on an inherited stream socket.
@@ -40,7 +37,7 @@ def main(descriptor: int, parent: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = socket.socket(fileno=descriptor)
-    threading.Thread(target=_watch, args=(descriptor, parent), daemon=True).start()
+    exit_at_hangup(descriptor, parent)
     limits.confine()
     growth = limits.Growth()
     while True:
@@ -49,18 +46,6 @@ def main(descriptor: int, parent: int) -> None:
         except EOFError:
             os._exit(0)
         _serve(link, request, file, growth)
-
-
-def _watch(descriptor: int, parent: int) -> None:
-    """Exit as soon as the other end of the connection is closed, also while a file is read.
-
-    The parent's id is checked too, because a process that it forked may hold that end open.
-    """
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    while not poll.poll(_CHECK_EVERY) and os.getppid() == parent:
-        pass
-    os._exit(0)
 
 
 def _serve(link: socket.socket, request: Request, descriptor: int, growth: limits.Growth) -> None:

@@ -16,11 +16,10 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+from dreamr._hangups import exit_at_hangup
 from dreamr._messages import describe
 from dreamr.engines.local.ipc import Failed, Frames, Ready, pack
 from dreamr.engines.local.options import LocalOptions, placed, read_hints
-
-_CHECK_EVERY = 2000  # milliseconds between checks of the parent's process id
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -32,7 +31,7 @@ def main(descriptor: int, parent: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = socket.socket(fileno=descriptor)
-    threading.Thread(target=_watch, args=(descriptor, parent), daemon=True).start()
+    exit_at_hangup(descriptor, parent)
     connection = _Connection(link)
     name, options = connection.receive_one()
     try:
@@ -148,18 +147,5 @@ def _is_dreamr_error(error: Exception) -> bool:
 
 
 def _wait_for_end() -> None:
-    """Wait until the engine has read the error and closed the socket; `_watch` then exits."""
+    """Wait until the engine has read the error and closed the socket, which ends this process."""
     threading.Event().wait()
-
-
-def _watch(descriptor: int, parent: int) -> None:
-    """Exit the process as soon as the engine's end of the socket is closed.
-
-    A hang-up is noticed at once. The parent's id is checked too, because a child that the engine's
-    process forked may still hold the engine's end open; the template exits with that process.
-    """
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    while not poll.poll(_CHECK_EVERY) and os.getppid() == parent:
-        pass
-    os._exit(0)

@@ -32,9 +32,9 @@ from dreamr.cli.outputs import Output
 from dreamr.evaluation.report import wilson
 from dreamr.gate import RatioGate, SameGate
 from dreamr.training import BadTraining
+from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe.branches import same_question
 from dreamr_testbed.recipe.collate import collate
-from dreamr_testbed.recipe.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe.examples import Example, ExampleMaker
 from dreamr_testbed.recipe.generate import Solution, first_wrong, solve
 from dreamr_testbed.recipe.loop import predictions

@@ -22,7 +22,7 @@ from transformers import LlavaForConditionalGeneration
 from dreamr._files import read_text
 from dreamr._output_files import writing
 from dreamr.training import BadTraining
-from dreamr_testbed.recipe.command_line import at_least, errors_in_one_line
+from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe.examples import ExampleMaker
 from dreamr_testbed.recipe.generate import first_wrong, solve
 from dreamr_testbed.recipe.models import load_model, load_tokenizer

@@ -25,18 +25,14 @@ from transformers import LlavaForConditionalGeneration
 
 from dreamr._output_files import writing
 from dreamr.training import BadTraining
+from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe import loop, mistakes
+from dreamr_testbed.recipe.arguments import check_start, check_training
 from dreamr_testbed.recipe.checkpoint import (
     CHECKPOINT,
     load_weights,
     read_checkpoint,
     write_checkpoint,
-)
-from dreamr_testbed.recipe.command_line import (
-    at_least,
-    check_start,
-    check_training,
-    errors_in_one_line,
 )
 from dreamr_testbed.recipe.comparer import compare
 from dreamr_testbed.recipe.corpus import make_tokenizer

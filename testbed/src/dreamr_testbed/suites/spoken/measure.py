@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,8 +19,9 @@ from typing import Any
 import anyio
 
 from dreamr._provenance import provenance
-from dreamr.errors import DreamrError
+from dreamr.cli.outputs import Output
 from dreamr.speech import open_transcriber
+from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.suites import draw_scene
 from dreamr_testbed.suites.spoken.hearing import WORD, aligned, counted
 from dreamr_testbed.suites.spoken.speaking import Speaker, speakers
@@ -55,22 +56,21 @@ async def measure(whisper: str, voices: tuple[Speaker, ...], count: int) -> dict
     return rows
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--whisper", required=True, help="Whisper model: a folder or a name of faster-whisper.")
-    add("--count", type=int, default=200, help="Questions of each voice. Default: %(default)s.")
+    count = "Questions of each voice. Default: %(default)s."
+    add("--count", type=at_least(1), default=200, help=count)
     add("--out", type=Path, required=True, help="JSON file to write.")
-    options = parser.parse_args()
-    try:
+    options = parser.parse_args(arguments)
+    with errors_in_one_line(parser, "nothing was written"), Output(options.out) as file:
         rows = anyio.run(measure, options.whisper, speakers(), options.count)
-    except DreamrError as error:
-        parser.exit(1, f"{error}\n")
-    found = {"provenance": provenance(), "voices": rows}
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        found = {"provenance": provenance(), "voices": rows}
+        file.write(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

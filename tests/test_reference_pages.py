@@ -50,18 +50,21 @@ def test_the_page_about_metrics_is_current() -> None:
     assert generate() == METRICS, "run scripts/docs"
 
 
-def test_the_tables_of_the_model_card_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def card_script(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.syspath_prepend(REFERENCE.parent / "generate")
-    script = runpy.run_path(str(REFERENCE.parent / "generate" / "card.py"))
-    committed = script["CARD"].read_text(encoding="utf-8")
-    assert script["card"](committed) == committed, "run scripts/docs"
+    return runpy.run_path(str(REFERENCE.parent / "generate" / "card.py"))
 
 
-def test_a_table_that_the_model_card_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(REFERENCE.parent / "generate")
-    script = runpy.run_path(str(REFERENCE.parent / "generate" / "card.py"))
+def test_the_tables_of_the_model_card_are_current(card_script: dict[str, Any]) -> None:
+    committed = card_script["CARD"].read_text(encoding="utf-8")
+    assert card_script["card"](committed) == committed, "run scripts/docs"
+
+
+def test_a_table_that_the_model_card_lacks_is_named(card_script: dict[str, Any]) -> None:
+    text = card_script["CARD"].read_text(encoding="utf-8")
     with pytest.raises(SystemExit, match="blind"):
-        script["card"](script["CARD"].read_text("utf-8").replace("<!-- table: blind -->", ""))
+        card_script["card"](text.replace("<!-- table: blind -->", ""))
 
 
 def test_the_image_of_the_schedule_is_current() -> None:

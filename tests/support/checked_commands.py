@@ -102,7 +102,7 @@ class CheckedCommands:
         return [commit.step.text for commit in self.commits]
 
     def room(self, drafted: int) -> int:
-        """Tokens that fit behind the committed steps and so many of those that wait."""
+        """Tokens left after the committed steps and the first `drafted` waiting ones."""
         before = [*(c.step for c in self.commits), *(s for _, s in self.waiting[:drafted])]
         return max(1, self.options.max_tokens - sum(step.tokens for step in before))
 

@@ -5,8 +5,8 @@
 The judge is evaluated on the draft's greedy solutions of test problems: on each step up to and
 including the first wrong one, compared with the suite's reference. The judges of other methods are
 evaluated on the same steps: a score from 0 to 9, and whether a step has the same meaning as the
-reference's, for steps that differ from it. `--blind` shows the draft blank images. `--clean` shows
-both models images as those of a file look, `--named` pages of documents below the name of a file.
+reference's, for steps that differ from it. `--blind` shows the draft blank images. `--clean`
+draws the images smoothly, as those of files are; `--named` shows pages below the name of a file.
 """
 
 from __future__ import annotations

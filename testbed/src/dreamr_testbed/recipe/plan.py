@@ -55,7 +55,7 @@ class Stage:
             it stops without weights.
         lookups: Share of examples that read lines of several images by their places, decaying to 0
             over the first half.
-        named: Share of problems whose pages are from a file with a name.
+        named: Share of problems whose pages are shown below the name of a file.
     """
 
     name: str

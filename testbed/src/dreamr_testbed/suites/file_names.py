@@ -17,6 +17,6 @@ def draw_file_name(rng: Random) -> str:
 
 
 def with_file_name(problem: Problem) -> Problem:
-    """Return a problem whose pages are from a file with a name, always the same one."""
+    """Return a problem with the name of a file, which depends only on the problem."""
     rng = Random(f"file name/{problem.suite}/{problem.split}/{problem.index}")
     return replace(problem, file=draw_file_name(rng))

@@ -31,7 +31,7 @@ def conversation_of(problem: Problem) -> Conversation:
 def ask_about(
     question: str, images: Sequence[Image.Image], medium: Medium, file: str | None = None
 ) -> Conversation:
-    """Return images in the form of a medium, and a question about them; pages may name a file."""
+    """Return images in the form of a medium, below the name of a file if given, and a question."""
     return Conversation.from_prompt(question, *_attachments(images, medium, file))
 
 

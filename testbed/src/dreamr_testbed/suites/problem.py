@@ -111,7 +111,7 @@ class Problem:
         scene: Content of the images and the question.
         images: The images, 144 x 144 pixels each.
         labels: Labels of the patches of each image.
-        file: Name of the file that its pages are from. None: of none.
+        file: Name of the PDF file that the pages come from, if it is shown.
     """
 
     suite: str

@@ -41,7 +41,7 @@ class UnopenedEngine(ClosingEngine):
         """Raise the error of all calls.
 
         Raises:
-            EngineLost: In any case: the model is not open.
+            EngineLost: Always, since the model is not open.
         """
         raise self._error()
 
@@ -51,7 +51,7 @@ class UnopenedEngine(ClosingEngine):
         """Raise the error of all calls.
 
         Raises:
-            EngineLost: In any case: the model is not open.
+            EngineLost: Always, since the model is not open.
         """
         raise self._error()
         yield  # makes this function a generator
@@ -62,7 +62,7 @@ class UnopenedEngine(ClosingEngine):
         """Raise the error of all calls.
 
         Raises:
-            EngineLost: In any case: the model is not open.
+            EngineLost: Always, since the model is not open.
         """
         raise self._error()
 
@@ -70,7 +70,7 @@ class UnopenedEngine(ClosingEngine):
         """Raise the error of all calls.
 
         Raises:
-            EngineLost: In any case: the model is not open.
+            EngineLost: Always, since the model is not open.
         """
         raise self._error()
 

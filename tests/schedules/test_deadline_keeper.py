@@ -17,11 +17,14 @@ from dreamr.schedules import (
     CloseLane,
     Commit,
     Discard,
+    ExtendJudge,
     Finished,
     GrantSteps,
     LaneFailed,
     OpenLane,
+    Reject,
     ScheduleConfig,
+    StepDone,
     Stop,
     TextLimits,
     TimeShort,
@@ -29,7 +32,7 @@ from dreamr.schedules import (
     by_name,
 )
 from dreamr.steps import Ending, Step
-from support.fpsr_talk import ANSWER, C1, OWN, YES, A, B, Talk, step
+from support.fpsr_talk import ANSWER, C1, NO, OWN, YES, A, B, Talk, step
 
 CLOSING = "</think>\n\n"
 THINKING = TextLimits(opens_thought=True)
@@ -85,6 +88,39 @@ def test_a_call_goes_on_for_a_step_in_doubt() -> None:
     talk.tell(TimeShort("confidence"))
     assert [commit.step for commit in talk.all(Commit)] == [SURE[0]]
     assert not talk.all(CancelJudge)
+
+
+@pytest.mark.parametrize("method", ["fpsr", "lookahead"])
+def test_verdicts_that_come_after_a_confident_step_are_about_the_steps_after_it(
+    method: str,
+) -> None:
+    talk = hurried(method=method, judge_batch="window")
+    first, doubtful, later = SURE[0], UNSURE, replace(UNSURE, text="later\n\n")
+    for drafted in (first, doubtful):
+        talk.writes("draft", drafted)
+    if method == "lookahead":
+        for lane in talk.opened["target"][:2][::-1]:
+            talk.tell(StepDone(lane, OWN))
+    talk.tell(TimeShort("confidence"))
+    assert [commit.step for commit in talk.all(Commit)] == [first]
+    if method == "fpsr":
+        talk.writes("draft", later)
+        assert talk.only(ExtendJudge).candidates == (later,)
+    talk.judges(YES, NO, YES)
+    assert [reject.step for reject in talk.all(Reject)] == [doubtful]
+    assert later not in [commit.step for commit in talk.all(Commit)]
+
+
+def test_a_stream_of_the_target_that_ended_without_a_step_leaves_the_drafts_answer() -> None:
+    talk = hurried(
+        TextLimits(answer_marker="Answer:"), independent=True, judge_batch="step", prefill=False
+    )
+    talk.writes("draft", A)
+    talk.writes("draft", ANSWER, "stop")
+    talk.writes("target", None, "stop")
+    talk.tell(TimeShort("best"))
+    assert talk.only(Finished).finish == "deadline"
+    assert talk.only(Commit).step.text == A.text + ANSWER.text
 
 
 def test_the_thought_is_closed_and_both_models_answer() -> None:

@@ -37,11 +37,12 @@ CUT = step("and so on and so on", Ending.CAP)
 
 
 class Talk:
-    """A schedule with its open lanes and its last judge call."""
+    """A schedule with its open lanes, all lanes it opened, and its last judge call."""
 
-    def __init__(self, **options: object) -> None:
-        self.schedule = by_name("fpsr", ScheduleConfig(**options))  # type: ignore[arg-type]
+    def __init__(self, *, method: str = "fpsr", **options: object) -> None:
+        self.schedule = by_name(method, ScheduleConfig(**options))  # type: ignore[arg-type]
         self.lanes: dict[Role, int] = {}
+        self.opened: dict[Role, list[int]] = {"draft": [], "target": []}
         self.call = -1
         self.said: list[Command] = []
         self.hear(list(self.schedule.start()))
@@ -52,6 +53,7 @@ class Talk:
             match command:
                 case OpenLane(lane, role):
                     self.lanes[role] = lane
+                    self.opened[role].append(lane)
                 case CloseLane(lane):
                     self.lanes = {r: n for r, n in self.lanes.items() if n != lane}
                 case Judge(call):

@@ -237,10 +237,15 @@ class DeadlineKeeper:
         return bool(said.strip() and self._last_words(said))
 
     def _ahead(self, signal: TimeShort) -> Iterator[tuple[str, _Written]]:
-        """Yield what lanes have written beyond the committed text, with all text before it."""
+        """Yield what lanes have written beyond the committed text, with all text before it.
+
+        A lane that ended without a step has written nothing, whatever is drafted before it.
+        """
         text = self._text
         for number, written in self._lanes.items():
             tail = signal.unfinished.get(number)
+            if not written.steps and (tail is None or written.finish is not None):
+                continue
             whole = written.before + "".join(step.text for step in written.steps)
             whole += "" if tail is None else tail.text
             if whole.startswith(text) and whole[len(text) :].strip():

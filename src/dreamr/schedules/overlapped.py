@@ -129,8 +129,7 @@ class OverlappedSchedule(ABC):
             case LaneEnded(lane, finish):
                 self._on_target(lane, None, finish)
             case Judged(call, verdicts):
-                for waiting, verdict in zip(self._asked(call), verdicts, strict=False):
-                    waiting.verdict = waiting.verdict or verdict
+                self._on_verdicts(call, verdicts)
             case JudgeLate(call):
                 for waiting in self._asked(call):
                     waiting.late = True
@@ -150,6 +149,17 @@ class OverlappedSchedule(ABC):
     def _asked(self, call: int) -> list[WaitingStep]:
         """Return the waiting steps that a judge call is about."""
         return [waiting for waiting in self._waiting if waiting.call == call]
+
+    def _on_verdicts(self, call: int, verdicts: Sequence[Verdict]) -> None:
+        """Note the verdicts of a call.
+
+        There may be fewer verdicts than steps, and the first ones may be about steps that were
+        committed meanwhile.
+        """
+        judged = dict(enumerate(verdicts, self._state.first_judged(call)))
+        for position, waiting in enumerate(self._waiting, self._state.position):
+            if waiting.call == call:
+                waiting.verdict = waiting.verdict or judged.get(position)
 
     def _on_draft(self, signal: StepDone | LaneEnded | LaneFailed) -> None:
         match signal:

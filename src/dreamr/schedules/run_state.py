@@ -61,7 +61,8 @@ class RunState:
         self._lanes: set[int] = set()
         self._calls: set[int] = set()  # open judge calls
         self._call: int | None = None  # the one of them that grows
-        self._judged = 0  # number of candidates in that call
+        self._judged = 0  # position after the last candidate in that call
+        self._first_judged: dict[int, int] = {}  # position of the first candidate, by call
         self._next_lane = 0
         self._next_call = 0
         self._failures = 0
@@ -176,14 +177,22 @@ class RunState:
             The number of the call.
         """
         steps = tuple(candidates)
+        end = self.position + len(steps)
         if self._call is None:
-            self._call = self._new_call()
+            self._call = self._new_call(self.position)
             texts = tuple(step.text for step in others)
             self._commands.append(Judge(self._call, tuple(self.prefix), steps, texts))
-        elif len(steps) > self._judged:
-            self._commands.append(ExtendJudge(self._call, steps[self._judged :]))
-        self._judged = len(steps)
+        elif end > self._judged:
+            self._commands.append(ExtendJudge(self._call, steps[self._judged - end :]))
+        self._judged = end
         return self._call
+
+    def first_judged(self, call: int) -> int:
+        """Return the position of the first candidate of a judge call.
+
+        It is before the frontier if steps of the call were committed before its verdicts came.
+        """
+        return self._first_judged[call]
 
     def judge_alone(self, step: Step, drafted: Iterable[Step], resamples: int = 0) -> int:
         """Judge one step after undecided drafted steps, in a call of its own.
@@ -196,14 +205,15 @@ class RunState:
         Returns:
             The number of the call.
         """
-        call = self._new_call()
         prefix = (*self.prefix, *(before.text for before in drafted))
+        call = self._new_call(len(prefix))
         self._commands.append(Judge(call, prefix, (step,), resamples=resamples))
         return call
 
-    def _new_call(self) -> int:
+    def _new_call(self, first: int) -> int:
         call, self._next_call = self._next_call, self._next_call + 1
         self._calls.add(call)
+        self._first_judged[call] = first
         return call
 
     def _forget_call(self, call: int) -> None:

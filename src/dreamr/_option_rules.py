@@ -139,6 +139,7 @@ MODEL_RULES = (
 RUN_RULES = (
     Unused(("score",), lambda o: o.method != "specreason", "without --method specreason"),
     Unused(("window",), lambda o: o.method not in ("fpsr", "lookahead"), "with --method {method}"),
+    Unused(("max_steps",), lambda o: method(o.method).commits_pieces, "with --method {method}"),
     Unused(
         ("fallback", "resamples", "judge_batch", "load_aware"),
         lambda o: o.method != "fpsr",

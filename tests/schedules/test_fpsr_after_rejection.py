@@ -19,7 +19,7 @@ from dreamr.schedules import (
     StepDone,
     Warn,
 )
-from support.fpsr_talk import ANSWER, C1, CUT, NO, NO_BUT, OWN, YES, A, B, Talk, step
+from support.fpsr_talk import ANSWER, C1, CUT, NO, NO_BUT, OWN, SURE, YES, A, B, Talk, step
 
 
 def resampled(resamples: int = 2) -> tuple[Talk, list[int]]:
@@ -74,6 +74,20 @@ def test_a_candidate_that_ends_the_reasoning_or_is_cut_is_discarded() -> None:
     assert not talk.all(Judge)
     talk.tell(StepDone(lanes[1], CUT))
     assert not talk.all(Judge)
+
+
+def test_a_candidate_that_the_gate_accepts_without_the_target_is_committed_unjudged() -> None:
+    talk, lanes = resampled()
+    talk.tell(StepDone(lanes[0], B, None, SURE))
+    assert talk.only(Commit) == Commit(0, B, "draft", SURE)
+    assert not talk.all(Judge)
+
+
+def test_of_a_confident_candidate_that_repeats_an_earlier_one_nothing_is_committed() -> None:
+    talk, lanes = resampled()
+    talk.tell(StepDone(lanes[0], A, None, SURE))
+    assert talk.only(Discard).why == "same text as an earlier candidate"
+    assert not talk.all(Commit)
 
 
 def test_a_candidate_that_fails_leaves_the_others() -> None:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamr.conversation import Conversation, Text, Turn
-from dreamr.engines import Context, Engine, ScriptedEngine
+from dreamr.engines import Capabilities, Context, Engine, ScriptedEngine
 from dreamr.errors import Unsupported
-from dreamr.gate import AgreementGate, Gate, RatioGate, SameGate, ScoreGate
+from dreamr.gate import AgreementGate, CascadeGate, Gate, RatioGate, SameGate, ScoreGate
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.trace import JudgeStarted, LaneOpened, Result, StepDiscarded, StepRejected
@@ -28,8 +28,14 @@ GATES: dict[str, Gate] = {
 }
 
 
-def go(method: str, target: Engine | None, draft: Engine | None = None, **options: Any) -> Result:
-    gate = GATES.get(method, RatioGate())
+def go(
+    method: str,
+    target: Engine | None,
+    draft: Engine | None = None,
+    gate: Gate | None = None,
+    **options: Any,
+) -> Result:
+    gate = gate or GATES.get(method, RatioGate())
     chosen = RunConfig(
         method=method, gate=gate, options=ScheduleConfig(deterministic=True, **options)
     )
@@ -185,3 +191,25 @@ def test_a_token_that_ends_a_step_and_begins_another_does_not_stop_token_sd() ->
     for draft in (text, "Tea is 4.\n\n\nNo."):
         result = go("token-sd", ScriptedEngine(script=text), ScriptedEngine(script=draft))
         assert result.text == text
+
+
+def test_only_the_number_of_tokens_limits_token_sd() -> None:
+    text = " ".join(f"w{number}" for number in range(60))
+    small = prone_to_err(text, 0, 1.0)
+    result = go("token-sd", ScriptedEngine(script=text), small, max_steps=20)
+    assert result.text == text
+    assert len(result.steps) > 20
+
+
+@pytest.mark.parametrize("unsure", ["", DRAFT[1]])
+def test_parse_judges_no_draft_that_the_gate_decides_without_the_target(unsure: str) -> None:
+    small = ScriptedEngine(
+        script=DRAFT,
+        token_probability=lambda token: 0.1 if token in unsure else 1.0,
+        capabilities=Capabilities(logprobs=True),
+    )
+    big = ScriptedEngine(script=OWN, opinion=dict.fromkeys(DRAFT, 0.9))
+    gate = CascadeGate(draft_confidence=0.9)
+    result = go("parse", big, small, gate, final_answer="draft")
+    assert texts(result) == DRAFT
+    assert len(of_kind(result, JudgeStarted)) == (1 if unsure else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dreamr.gate import Verdict
-from dreamr.schedules.draft_end import DRAFT_END, RUN_ENDED, is_draft_end, refused
+from dreamr.schedules.draft_end import DRAFT_END, RUN_ENDED, is_draft_end, judge_failed, refused
 from dreamr.schedules.protocol import ScheduleConfig, StepDone
 from dreamr.schedules.turn_based import TurnBasedSchedule
 from dreamr.steps import Step
@@ -30,7 +30,7 @@ class Parse(TurnBasedSchedule):
         super().__init__(config)
         self._credit = 0
         self._waiting: list[Step] = []
-        self._refused: Verdict | None = None  # verdict on the last of them, if it is not judged
+        self._known: list[Verdict | None] = []  # verdicts on them without the target
 
     def _start_draft(self) -> None:
         if self._state.draft_lost:
@@ -41,17 +41,18 @@ class Parse(TurnBasedSchedule):
 
     def _on_drafted(self, done: StepDone) -> None:
         self._waiting.append(done.step)
-        self._refused = refused(done.step, done.verdict)
+        rejected = refused(done.step, done.verdict)
+        self._known.append(rejected or done.verdict)
         complete = done.finish is not None or len(self._waiting) == self._credit
-        if complete or self._refused is not None:
+        if complete or rejected is not None:
             self._on_draft_end()
 
     def _on_draft_end(self) -> None:
         """Judge the draft, which ended or reached a step after which none can be committed."""
         self._state.close(self._draft)
         self._draft = None
-        judged = len(self._waiting) - (self._refused is not None)
-        if judged and not is_draft_end(self._waiting[0], self._config.final_answer):
+        open_ = zip(self._waiting, self._known, strict=True)
+        if any(verdict is None and not self._is_end(step) for step, verdict in open_):
             self._state.judge(self._waiting)
         else:
             self._on_verdicts([])
@@ -59,13 +60,12 @@ class Parse(TurnBasedSchedule):
     def _on_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Commit the steps before the first one that is rejected, cut or the draft's end."""
         waiting, self._waiting = self._waiting, []
-        last, self._refused = self._refused, None
+        known, self._known = self._known, []
         for place, step in enumerate(waiting):
-            if is_draft_end(step, self._config.final_answer):
+            if self._is_end(step):
                 self._state.discard(self._state.position, step, "draft", DRAFT_END)
                 break
-            refused_here = last if place == len(waiting) - 1 else None
-            verdict = refused_here or verdicts[place]
+            verdict = known[place] or verdicts[place]
             if not verdict.accepted:
                 self._state.reject(step, verdict)
                 rest, first = waiting[place + 1 :], self._state.position + 1
@@ -76,6 +76,13 @@ class Parse(TurnBasedSchedule):
                 self._state.finish(end)
                 return
         self._fall_back()
+
+    def _on_judge_failure(self, message: str) -> None:
+        self._state.warn(f"judge call failed: {message}")
+        self._on_verdicts([judge_failed(message)] * len(self._waiting))
+
+    def _is_end(self, step: Step) -> bool:
+        return is_draft_end(step, self._config.final_answer)
 
     def _undecided(self) -> Sequence[Step]:
         return self._waiting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -39,10 +39,13 @@ class Method:
     Attributes:
         schedule: Constructor of the schedule.
         roles: Roles of the models that the method uses.
+        commits_pieces: Whether it commits pieces of a few tokens, not steps; only the number of
+            tokens limits them.
     """
 
     schedule: Callable[[ScheduleConfig], Schedule]
     roles: tuple[Role, ...] = ("draft", "target")
+    commits_pieces: bool = False
 
     @property
     def judges(self) -> bool:
@@ -55,7 +58,7 @@ _METHODS: Mapping[str, Method] = {
     "sequential": Method(Sequential),
     "target": Method(partial(SingleModel, role="target"), ("target",)),
     "draft": Method(partial(SingleModel, role="draft"), ("draft",)),
-    "token-sd": Method(TokenSpeculation),
+    "token-sd": Method(TokenSpeculation, commits_pieces=True),
     "prompt-lookup": Method(partial(SingleModel, role="target"), ("target",)),
     "specreason": Method(Sequential),
     "lookahead": Method(Lookahead),
@@ -90,6 +93,8 @@ def by_name(name: str, options: ScheduleConfig | None = None) -> Schedule:
         Unsupported: If the name is unknown.
     """
     found, options = method(name), options or ScheduleConfig()
+    if found.commits_pieces:
+        options = replace(options, max_steps=options.max_tokens)
     schedule: Schedule = found.schedule(options)
     if options.text is None:
         return schedule

@@ -42,6 +42,7 @@ from dreamr.schedules.run_state import RunState
 from dreamr.steps import Step
 
 _DUPLICATE = "same text as an earlier candidate"
+_LATER = "an earlier candidate was accepted"
 _FOLLOWED = "followed a candidate that was not committed"
 
 
@@ -113,7 +114,7 @@ class Resampling:
                 number = self._lanes.pop(lane)
                 if finish is None:
                     self._state.close(lane)
-                self._on_candidate(step, number, refused(step, verdict))
+                self._on_candidate(step, number, refused(step, verdict) or verdict)
             case LaneEnded(lane):
                 del self._lanes[lane]
             case LaneFailed(lane):
@@ -160,17 +161,23 @@ class Resampling:
         self._lanes, self._judged, self._after = {}, {}, {}
         self._ready.clear()
 
-    def _on_candidate(self, step: Step, number: int, rejected: Verdict | None) -> None:
+    def _on_candidate(self, step: Step, number: int, verdict: Verdict | None) -> None:
+        """Note a candidate, and the verdict on it if the gate decides without the target."""
         state = self._state
-        if rejected is not None:
-            why = rejected.reason
+        if verdict is not None and not verdict.accepted:
+            why = verdict.reason
         elif is_draft_end(step, state.config.final_answer):
             why = DRAFT_END
         elif step.text in self._seen:
             why = _DUPLICATE
+        elif verdict is not None and self._accepted is not None:
+            why = _LATER
         else:
             self._seen.add(step.text)
-            self._ready.append((step, number))
+            if verdict is None:
+                self._ready.append((step, number))
+            else:
+                self._accepted = Accepted(step, verdict, None)
             return
         state.discard(state.position, step, "draft", why)
 

@@ -192,6 +192,34 @@ def test_closing_cancels_open_runs(pair: Pair) -> None:
     assert pair.opened["target"].open_streams == 0
 
 
+def test_a_stream_whose_reasoner_is_closed_ends_with_an_error(pair: Pair) -> None:
+    pair.target["token_seconds"] = float("inf")
+    seen: list[Event] = []
+
+    errors: list[RunFailed] = []
+
+    async def read(reasoner: Reasoner, begun: anyio.Event) -> None:
+        try:
+            async for event in reasoner.stream(QUESTION):
+                seen.append(event)
+                begun.set()
+        except RunFailed as error:
+            errors.append(error)
+
+    async def job() -> None:
+        begun = anyio.Event()
+        async with (
+            anyio.create_task_group() as tasks,
+            Reasoner(RunOptions(method="target"), open_model=pair) as reasoner,
+        ):
+            tasks.start_soon(read, reasoner, begun)
+            await begun.wait()
+
+    run(job())
+    assert [str(error) for error in errors] == ["the Reasoner was closed during the run"]
+    assert not any(isinstance(event, RunFinished) for event in seen)
+
+
 def test_a_lost_target_raises_with_the_result_so_far(pair: Pair) -> None:
     pair.target["stream_failures"] = {0: Failure(EngineLost("the target died"), tokens=4)}
     with (

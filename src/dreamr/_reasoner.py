@@ -302,23 +302,23 @@ class Reasoner(FromPair):
         check_arguments(arguments)
         tasks = self._check_open()
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
-        on_event = arguments.get("on_event")
-        failures: list[Exception] = []
+        on_event = arguments.get("on_event") or (lambda event: None)
+        # Until `reason` returns or raises: closing the Reasoner cancels it without an exception.
+        failures: list[Exception] = [RunFailed("the Reasoner was closed during the run")]
         scope = anyio.CancelScope()
 
         def forward(event: Event) -> None:
             send.send_nowait(event)
-            if on_event is not None:
-                on_event(event)
-
-        forwarding: RunArguments = {**arguments, "on_event": forward}
+            on_event(event)
 
         async def work() -> None:
             with scope, send:
                 try:
+                    forwarding: RunArguments = {**arguments, "on_event": forward}
                     await self.reason(question, *attachments, **forwarding)
+                    failures.clear()
                 except Exception as error:
-                    failures.append(error)
+                    failures[:] = [error]
 
         # The run is a task of the Reasoner, not of this generator: a generator may be finalized
         # from any task, but a cancel scope must be left in the task that entered it.

@@ -220,6 +220,7 @@ def test_a_resample_wins_over_a_slow_target() -> None:
     result = go(big, Trying(script=DRAFT, name="small"), options=options)
     resampled = [sampling for sampling in seeds if sampling.temperature > 0]
     assert len({sampling.seed for sampling in resampled}) == options.resamples
+    assert all(0 <= sampling.seed < 2**31 for sampling in resampled)  # servers take no more
     assert {sampling.temperature for sampling in resampled} == {0.7}
     refused = [event for event in result.events if isinstance(event, StepRejected)]
     first = [(e.step.text, round(e.verdict.threshold, 3)) for e in refused if e.position == 0]

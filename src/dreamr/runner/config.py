@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
 from typing import Literal, Protocol, TypeAlias
 
 from dreamr.answers import PLAIN, AnswerForm
@@ -131,7 +132,8 @@ class RunConfig:
         sampling = self.sampling_of(lane.role)
         if lane.resample:
             warm = max(sampling.temperature, _RESAMPLE_TEMPERATURE)
-            sampling = replace(sampling, temperature=warm, seed=sampling.seed ^ lane.resample << 48)
+            seed = _seed_of(sampling.seed, lane.resample)
+            sampling = replace(sampling, temperature=warm, seed=seed)
         return replace(
             sampling,
             max_tokens=lane.max_tokens,
@@ -172,6 +174,12 @@ class RunConfig:
             "token_reuse": draws.token_reuse,
             "lookup": draws.lookup,
         }
+
+
+def _seed_of(seed: int, resample: int) -> int:
+    """Return the seed of a candidate, of 31 bits: llama.cpp reads 32 and drops the others."""
+    found = blake2b(f"{seed} {resample}".encode(), digest_size=4).digest()
+    return int.from_bytes(found) & 0x7FFFFFFF
 
 
 def view_of(role: Role, conversation: Conversation, views: Views) -> Conversation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from dreamr import Reasoner, RunOptions
@@ -97,6 +99,32 @@ async def test_bodies_of_every_api_are_answered_and_counted(tmp_path: Path) -> N
     assert kinds["/v1/completions"]["choices"][0]["text"] == "3.70"
     assert kinds["/v1/messages"]["content"][0]["text"] == "3.70"
     assert ids(options.errors) == ["wrong"]
+
+
+async def test_keys_of_a_server_are_not_those_of_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMR_SERVE_KEYS", "sesame")
+    summary = await answer(write(tmp_path, questions(2)))
+    assert (summary.answered, summary.failed) == (2, 0)
+
+
+@pytest.mark.parametrize("concurrency", [2, 4])
+async def test_no_place_is_kept_free_for_other_clients(tmp_path: Path, concurrency: int) -> None:
+    body = {"model": "dreamr", "messages": [{"role": "user", "content": "What do both cost?"}]}
+    endless = Pair(target={"token_seconds": math.inf}, draft={"token_seconds": math.inf})
+    async with (
+        Reasoner(RunOptions(), open_model=endless) as reasoner,
+        local_client(reasoner, tmp_path, concurrency) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(concurrency):
+            tasks.start_soon(partial(client.post, "/v1/chat/completions", json=body))
+        await anyio.wait_all_tasks_blocked()
+        metrics = (await client.get("/metrics")).text
+        tasks.cancel_scope.cancel()
+    assert f"num_requests_running {concurrency}.0" in metrics
+    assert "num_requests_waiting 0.0" in metrics
 
 
 async def test_a_second_run_answers_only_what_is_new(tmp_path: Path) -> None:

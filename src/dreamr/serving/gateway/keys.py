@@ -180,12 +180,18 @@ class ApiKeys:
     Args:
         clients: The clients by key; if empty, all clients are accepted.
         proxies: Finds the addresses of clients without keys.
+        one_client: Whether all requests come from one client, whatever the keys.
     """
 
     def __init__(
-        self, clients: Mapping[str, Client], proxies: TrustedProxies | None = None
+        self,
+        clients: Mapping[str, Client],
+        proxies: TrustedProxies | None = None,
+        *,
+        one_client: bool = False,
     ) -> None:
         self._proxies = proxies or TrustedProxies()
+        self._one_client = one_client
         self.replace(clients)
 
     def replace(self, clients: Mapping[str, Client]) -> None:
@@ -200,6 +206,8 @@ class ApiKeys:
     @property
     def shared(self) -> bool:
         """Whether there can be more than one client."""
+        if self._one_client:
+            return False
         return self.open or len({client.name for client in self._clients.values()}) > 1
 
     def named(self, name: str) -> Client | None:

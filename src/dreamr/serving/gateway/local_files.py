@@ -13,6 +13,7 @@ from dreamr.conversation import MAX_BYTES, AttachmentError
 from dreamr.conversation.files import read_file
 from dreamr.serving.gateway.app import build_app
 from dreamr.serving.gateway.errors import bad_request
+from dreamr.serving.gateway.keys import ApiKeys
 from dreamr.serving.gateway.media import MediaFetcher
 from dreamr.serving.gateway.memory import Lease
 from dreamr.serving.gateway.served_pair import ServedPair
@@ -54,6 +55,8 @@ class LocalFiles:
 def local_client(reasoner: Reasoner, folder: Path, concurrency: int) -> httpx2.AsyncClient:
     """Return a client of a gateway in this process, without keys and deadlines.
 
+    It is the only client of that gateway, so no places are kept free for others.
+
     Args:
         reasoner: An open Reasoner.
         folder: Folder of the files that requests name.
@@ -69,5 +72,7 @@ def local_client(reasoner: Reasoner, folder: Path, concurrency: int) -> httpx2.A
     files = LocalFiles(folder)
     media = MediaFetcher(limits, files, fit=lambda: reasoner.models.image_pixels)
     pair = ServedPair.of(limits.served_model_name, reasoner, limits)
-    transport = httpx2.ASGITransport(build_app([pair], limits, media=media))
+    # Without keys of its own, the gateway would read those of `dreamr serve`.
+    app = build_app([pair], limits, media=media, keys=ApiKeys({}, one_client=True))
+    transport = httpx2.ASGITransport(app)
     return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=None)

@@ -30,14 +30,18 @@ def read(tmp_path: Path, *lines: Any, name: str = "r.jsonl") -> list[Any]:
     return list(read_requests(path))
 
 
+def body(request: BatchRequest) -> Any:
+    return json.loads(request.body)
+
+
 def parts(request: BatchRequest) -> list[Any]:
-    content: list[Any] = request.body["messages"][-1]["content"]
+    content: list[Any] = body(request)["messages"][-1]["content"]
     return content
 
 
 def test_a_line_in_openais_format_is_sent_as_it_is(tmp_path: Path) -> None:
     (found,) = read(tmp_path, OPENAI)
-    assert (found.custom_id, found.url, found.body) == ("a", OPENAI["url"], BODY)
+    assert (found.custom_id, found.url, body(found)) == ("a", OPENAI["url"], BODY)
 
 
 def test_each_line_names_its_endpoint(tmp_path: Path) -> None:
@@ -75,12 +79,12 @@ def test_a_question_becomes_a_message_after_its_attachments(tmp_path: Path) -> N
 
 def test_a_line_with_messages_is_a_body(tmp_path: Path) -> None:
     (found,) = read(tmp_path, {"id": "m", "messages": BODY["messages"], "max_tokens": 9})
-    assert found.body == {**BODY, "max_tokens": 9}
+    assert body(found) == {**BODY, "max_tokens": 9}
 
 
 def test_a_system_text_comes_first(tmp_path: Path) -> None:
     (found,) = read(tmp_path, {"question": "What?", "system": "Be brief."})
-    assert found.body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert body(found)["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
 def test_lines_without_an_id_are_named_by_their_place_and_blank_lines_are_none(
@@ -98,6 +102,9 @@ def test_lines_without_an_id_are_named_by_their_place_and_blank_lines_are_none(
         ([1], "must be a JSON object"),
         ({}, "has neither body, messages nor question"),
         ({"question": 3}, "question must be text"),
+        ({"question": None}, "question must be text"),
+        ({"question": "a", "system": 1.5}, "system must be text"),
+        ('{"question": %s}' % ("9" * 5000), "too many digits"),
         ({"question": "a", "colour": 1}, "unknown field"),
         ({"question": "a", "attachments": [3]}, "must be a path or URL"),
         ({**OPENAI, "url": "/v1/embeddings"}, "url must be"),
@@ -114,6 +121,64 @@ def test_a_line_that_is_no_request_says_what_is_wrong(
     assert isinstance(found, InvalidRequest)
     assert message in found.message
     assert "\n" not in found.message
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+@pytest.mark.parametrize("line", ['{"custom_id": "a", "body": %s}', '{"messages": [], "more": %s}'])
+def test_a_number_that_json_cannot_hold_is_wrong_with_its_line_alone(
+    line: str, number: str, tmp_path: Path
+) -> None:
+    first, second = read(tmp_path, line % f'{{"temperature": {number}}}', {"question": "a"})
+    assert isinstance(first, InvalidRequest)
+    assert "NaN or a number that is too large" in first.message
+    assert isinstance(second, BatchRequest)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"id": "a", "question": "x \ud83d"},
+        {"id": "a", "question": "x", "system": "\udc00"},
+        {"id": "a", "question": "x", "attachments": ["\ud83d.png"]},
+        {"id": "a", "messages": [{"role": "user", "content": "\ud83d"}]},
+        {**OPENAI, "body": {**BODY, "\ud83d": 1}},
+    ],
+)
+def test_half_of_a_character_is_wrong_with_its_line_alone(line: Any, tmp_path: Path) -> None:
+    first, second = read(tmp_path, line, {"question": "whole \U0001f600"})
+    assert isinstance(first, InvalidRequest)
+    assert (first.custom_id, "unpaired surrogate" in first.message) == ("a", True)
+    assert parts(second)[-1]["text"] == "whole \U0001f600"
+
+
+@pytest.mark.parametrize("name", ["id", "custom_id"])
+def test_an_id_that_no_file_can_hold_is_replaced_by_the_place(name: str, tmp_path: Path) -> None:
+    found = read(tmp_path, *({"question": "a", name: text} for text in ("\ud83d", "\ude00")))
+    assert [one.custom_id for one in found] == ["line 1", "line 2"]
+    assert all("its id contains half of a character" in one.message for one in found)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda values: st.lists(values) | st.dictionaries(st.text(st.characters()), values),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*OPENAI, *BODY, "id", "question", "system"]), JSON))
+def test_what_is_no_error_is_strict_json(tmp_path_factory: Any, line: Any) -> None:
+    for found in read(tmp_path_factory.mktemp("lines"), line):
+        found.custom_id.encode()
+        if isinstance(found, BatchRequest):
+            json.dumps(body(found), ensure_ascii=False, allow_nan=False).encode()
+
+
+def test_lists_that_are_read_but_cannot_be_written_are_an_error(tmp_path: Path) -> None:
+    for depth in range(400, 1000, 20):  # around the limit, which depends on the caller
+        line = '{"custom_id": "a", "body": {"x": %s}}' % ("[" * depth + "]" * depth)
+        (found,) = read(tmp_path, line)
+        if isinstance(found, InvalidRequest):
+            assert "nested too deeply" in found.message
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=80))
@@ -156,6 +221,33 @@ def test_parquet_files_carry_their_images(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     (found,) = read_requests(path)
     assert parts(found)[0] == {"type": "file", "file": {"file_data": "cG5n"}}
+
+
+def test_what_a_cell_of_a_table_cannot_hold_is_wrong_with_its_row_alone(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text('question,attachments\na,"[""\\ud83d""]"\nb,[NaN]\nc,\n')
+    *wrong, right = read_requests(path)
+    assert [one.custom_id for one in wrong] == ["row 1", "row 2"]
+    assert all(isinstance(one, InvalidRequest) for one in wrong)
+    assert isinstance(right, BatchRequest)
+
+
+def test_what_a_row_of_a_parquet_file_cannot_hold_is_wrong_with_its_row_alone(
+    tmp_path: Path,
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    text = pyarrow.array([b"a", b"\xff", b"c", b"d"]).view(pyarrow.string())
+    system = pyarrow.array([None, None, b"x", None])
+    other = pyarrow.array([b"\xff"] * 4).view(pyarrow.string())  # not read
+    path = tmp_path / "r.parquet"
+    parquet.write_table(pyarrow.table({"question": text, "system": system, "other": other}), path)
+    first, *wrong, last = read_requests(path)
+    assert [parts(one)[-1]["text"] for one in (first, last)] == ["a", "d"]
+    assert [one.message for one in wrong] == [
+        "not UTF-8 text",
+        "system must be text, not bytes",
+    ]
 
 
 @pytest.mark.parametrize(

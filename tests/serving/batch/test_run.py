@@ -157,6 +157,17 @@ async def test_invalid_lines_do_not_stop_the_others(tmp_path: Path) -> None:
     assert sorted(ids(options.out)) == ["0", "1"]
 
 
+async def test_lines_that_cannot_be_sent_do_not_stop_the_others(tmp_path: Path) -> None:
+    bodies = {"nan": {"temperature": math.nan}, "half": {"user": "\ud83d"}}
+    asked = [{"role": "user", "content": "What do both cost?"}]
+    wrong = [{"id": name, "messages": asked, **more} for name, more in bodies.items()]
+    options = write(tmp_path, [*wrong, *questions(2)])
+    first, again = await answer(options), await answer(options)
+    assert (first.answered, first.failed, again.skipped) == (2, 2, 4)
+    assert sorted(ids(options.errors)) == ["half", "nan"]
+    assert sorted(ids(options.out)) == ["0", "1"]
+
+
 async def test_a_request_that_has_changed_is_not_taken_for_answered(tmp_path: Path) -> None:
     await answer(write(tmp_path, questions(1)))
     options = write(tmp_path, [{"id": "0", "question": "Something else?"}])

@@ -23,6 +23,8 @@ CHAT = "/v1/chat/completions"
 URLS = (CHAT, "/v1/responses", "/v1/completions", "/v1/messages")
 _MOST_LINE = 64 * 2**20  # bytes of a line
 _MOST_SHOWN = 80  # characters of an id in a message
+_DEEP = "nested too deeply: use fewer lists and objects within each other"
+_HALVES = "contains half of a character (an unpaired surrogate): copy the text again"
 _PLAIN = ("id", "custom_id", "question", "attachments", "system")
 _MODEL = "dreamr"
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -35,13 +37,13 @@ class BatchRequest:
     Attributes:
         custom_id: Its id, unique in the file.
         url: Path of the endpoint.
-        body: Body of the request.
+        body: Body of the request, JSON in UTF-8.
         digest: Digest of endpoint and body, in hexadecimal digits.
     """
 
     custom_id: str
     url: str
-    body: Mapping[str, Any]
+    body: bytes
     digest: str
 
 
@@ -134,9 +136,12 @@ def _json_lines(path: Path) -> Iterator[object]:
                 yield json.loads(line.decode("utf-8-sig"))
             except UnicodeDecodeError:
                 yield _Invalid("not UTF-8 text")
-            except (ValueError, RecursionError) as error:
-                what = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-                yield _Invalid(f"not valid JSON: {what[:1].lower()}{what[1:]}")
+            except json.JSONDecodeError as error:
+                yield _Invalid(f"not valid JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+            except ValueError:
+                yield _Invalid("a number has too many digits")
+            except RecursionError:
+                yield _Invalid(_DEEP)
 
 
 def _table(path: Path, delimiter: str) -> Iterator[object]:
@@ -176,12 +181,23 @@ def _parquet(path: Path) -> Iterator[object]:
         ) from error
     try:
         with open_binary(path) as file, pyarrow.parquet.ParquetFile(file) as table:
-            _check_columns(path, table.schema_arrow.names)
-            for rows in table.iter_batches(64):
-                for row in rows.to_pylist():
-                    yield _cells(row)
+            names = table.schema_arrow.names
+            _check_columns(path, names)
+            for rows in table.iter_batches(64, columns=[one for one in _PLAIN if one in names]):
+                for place in range(rows.num_rows):
+                    yield _row(rows.slice(place, 1))
     except pyarrow.ArrowException as error:
         raise BatchError(f"{path} is not a parquet file, or is damaged") from error
+
+
+def _row(rows: Any) -> dict[str, Any] | _Invalid:
+    """Return the cells of the one row of a parquet file, or what is wrong with it."""
+    try:
+        return _cells(rows.to_pylist()[0])
+    except UnicodeDecodeError:
+        return _Invalid("not UTF-8 text")
+    except (ValueError, OverflowError) as error:  # a time that Python cannot hold, for instance
+        return _Invalid(f"has a value that cannot be read: {reason(error)}")
 
 
 def _check_columns(path: Path, names: Any) -> None:
@@ -197,6 +213,8 @@ def _cells(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _request(line: object, place: str, endpoint: str | None) -> BatchRequest | InvalidRequest:
     custom_id = _id(line) or place
+    if not _is_text(custom_id):  # the files of answers could not name it
+        return InvalidRequest(place, f"its id {_HALVES}")
     try:
         if isinstance(line, _Invalid):
             raise line
@@ -205,11 +223,34 @@ def _request(line: object, place: str, endpoint: str | None) -> BatchRequest | I
         url, body = _sent(line, endpoint)
         if endpoint not in (None, url):
             raise _Invalid(f"url must be {endpoint}, the endpoint of the batch, not {url}")
+        content, known = _encoded(body), _encoded([url, body], sort_keys=True)
     except _Invalid as error:
         return InvalidRequest(custom_id, str(error))
-    text = json.dumps([url, body], sort_keys=True, ensure_ascii=False)
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return BatchRequest(custom_id, url, body, digest)
+    return BatchRequest(custom_id, url, content, blake2b(known, digest_size=16).hexdigest())
+
+
+def _encoded(value: object, *, sort_keys: bool = False) -> bytes:
+    """Return a value that was read from JSON as strict JSON in UTF-8."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys)
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _Invalid(_HALVES) from error
+    except ValueError as error:
+        raise _Invalid(
+            "contains NaN or a number that is too large for JSON: use another number or null"
+        ) from error
+    except RecursionError as error:  # the reader of JSON may take a little more than its writer
+        raise _Invalid(_DEEP) from error
+
+
+def _is_text(value: str) -> bool:
+    """Return whether UTF-8 can hold a text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _id(line: object) -> str | None:
@@ -258,7 +299,9 @@ def _asked(line: dict[str, Any]) -> dict[str, Any]:
         )
     question, system = line.get("question", ""), line.get("system")
     if not isinstance(question, str):
-        raise _Invalid(f"question must be text, not {shown(question)}")
+        raise _Invalid(f"question must be text, not {_kind(question)}")
+    if not isinstance(system, str | None):
+        raise _Invalid(f"system must be text, not {_kind(system)}")
     parts = [_attached(source) for source in _attachments(line.get("attachments"))]
     if question:
         parts.append({"type": "text", "text": question})

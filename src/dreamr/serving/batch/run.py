@@ -149,9 +149,9 @@ class Batch:
 
     async def _sent(self, request: BatchRequest) -> httpx2.Response:
         """Send a request, again after a pause where there was no room or a model was lost."""
-        pause = _PAUSE[0]
+        pause, headers = _PAUSE[0], {"content-type": "application/json", **self.headers}
         for left in reversed(range(_TRIES)):
-            response = await self.client.post(request.url, json=request.body, headers=self.headers)
+            response = await self.client.post(request.url, content=request.body, headers=headers)
             if response.status_code not in _BUSY or not left:
                 break
             self.concurrency.refused()

@@ -111,6 +111,9 @@ def test_lines_without_an_id_are_named_by_their_place_and_blank_lines_are_none(
         ({**OPENAI, "method": "GET"}, "method must be POST"),
         ({**OPENAI, "body": []}, "body must be a JSON object"),
         ({**OPENAI, "body": {**BODY, "stream": True}}, "stream has no place"),
+        ({**OPENAI, "url": "/v1/responses", "body": {"background": True}}, "background has no"),
+        ({"messages": [], "stream": True}, "stream has no place"),
+        ({"messages": [], "background": True}, "background has no place"),
         ({"body": BODY}, "custom_id is missing"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from support.listening import listening
 from support.pairs import Pair
 
-LINE = {
+LINE: dict[str, Any] = {
     "method": "POST",
     "url": "/v1/chat/completions",
     "body": {"model": "dreamr", "messages": [{"role": "user", "content": "What do both cost?"}]},
@@ -103,6 +104,18 @@ def test_requests_that_fail_are_in_a_file_of_their_own(client: openai.OpenAI) ->
     (error,) = lines(client, found.error_file_id)
     assert error["custom_id"] == "wrong"
     assert error["error"]["message"]
+
+
+def test_lines_that_cannot_be_sent_do_not_stop_the_others(client: openai.OpenAI) -> None:
+    more: dict[str, Any] = {"nan": {"top_p": math.nan}, "later": {"background": True}}
+    wrong = [
+        {**LINE, "custom_id": name, "body": {**LINE["body"], **fields}}
+        for name, fields in more.items()
+    ]
+    found = finish(client, create(client, *wrong, *requests(2)))
+    assert found.status == "completed"
+    assert (found.request_counts.completed, found.request_counts.failed) == (2, 2)
+    assert {one["custom_id"] for one in lines(client, found.error_file_id)} == more.keys()
 
 
 def test_a_batch_can_be_canceled_and_keeps_its_answers() -> None:

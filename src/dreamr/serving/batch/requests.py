@@ -26,6 +26,7 @@ _MOST_SHOWN = 80  # characters of an id in a message
 _DEEP = "nested too deeply: use fewer lists and objects within each other"
 _HALVES = "contains half of a character (an unpaired surrogate): copy the text again"
 _PLAIN = ("id", "custom_id", "question", "attachments", "system")
+_NOT_WHOLE = ("stream", "background")  # fields that ask for a response without its answer
 _MODEL = "dreamr"
 _TABLES = (".csv", ".tsv", ".parquet")
 
@@ -223,6 +224,8 @@ def _request(line: object, place: str, endpoint: str | None) -> BatchRequest | I
         url, body = _sent(line, endpoint)
         if endpoint not in (None, url):
             raise _Invalid(f"url must be {endpoint}, the endpoint of the batch, not {url}")
+        if field := next((name for name in _NOT_WHOLE if body.get(name)), None):
+            raise _Invalid(f"{field} has no place in a batch: leave it out")
         content, known = _encoded(body), _encoded([url, body], sort_keys=True)
     except _Invalid as error:
         return InvalidRequest(custom_id, str(error))
@@ -283,8 +286,6 @@ def _of_openai(line: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         raise _Invalid(f"method must be POST, not {shown(method)}")
     if not isinstance(body, dict):
         raise _Invalid(f"body must be a JSON object, not {shown(body)}")
-    if body.get("stream"):
-        raise _Invalid("stream has no place in a batch: leave it out")
     if line.get("custom_id") is None:
         raise _Invalid("custom_id is missing")
     return url, body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,16 @@ async def test_every_process_with_a_file_of_its_own_gets_all_answers(
         tasks.start_soon(answer, second)
     assert ids(first.out) == ids(second.out) == ALL
     assert sorted(first.out.read_text().splitlines()) == sorted(second.out.read_text().splitlines())
+
+
+async def test_lines_that_cannot_be_sent_do_not_stop_the_others(
+    tmp_path: Path, server: RedisServer
+) -> None:
+    wrong = [{"id": "nan", "messages": [], "top_p": math.nan}, {"id": "\ud83d", "question": "?"}]
+    options = write(tmp_path, server, [*wrong, *questions(2)])
+    found = await answer(options)
+    assert (found.answered, found.failed) == (2, 2)
+    assert ids(options.errors) == ["line 2", "nan"]
 
 
 async def test_a_job_that_is_done_is_not_done_again(tmp_path: Path, server: RedisServer) -> None:

@@ -198,7 +198,7 @@ class ChatReply:
 
 
 def _finish(result: Result) -> str:
-    if result.calls and result.finish != "length":
+    if result.calls and result.complete:  # else the last call may be cut
         return "tool_calls"
     return FINISH.get(result.finish, "stop")
 

@@ -167,13 +167,12 @@ class MessageReply:
 
     def _stopped(self, result: Result) -> Json:
         """Return why the message ended."""
-        cut = result.finish in ("length", "deadline")
-        reason, sequence = "max_tokens" if cut else "end_turn", None
+        # What is cut may be a call: clients must not run a tool with half of its arguments.
+        called = "tool_use" if result.calls else "end_turn"
+        reason, sequence = called if result.complete else "max_tokens", None
         found = [(result.answer.find(stop), stop) for stop in self.parsed.stop]
         if places := [one for one in found if one[0] >= 0]:
             reason, sequence = "stop_sequence", min(places)[1]
-        elif result.calls:
-            reason = "tool_use"
         return {"stop_reason": reason, "stop_sequence": sequence, "stop_details": None}
 
 

@@ -53,11 +53,11 @@ class ReasoningItem:
         """Yield the events of a piece of text."""
         yield self._kind("delta"), {**self._place, "delta": text}
 
-    def end(self) -> ItemEvents:
-        """Yield the events that close the item."""
+    def end(self, status: str) -> ItemEvents:
+        """Yield the events that close the item with a status."""
         yield self._kind("done"), {**self._place, "text": self.text}
         yield self._kind("part.done"), {**self._place, "part": self._part(self.text)}
-        yield "response.output_item.done", {"item": self.to_json("completed")}
+        yield "response.output_item.done", {"item": self.to_json(status)}
 
     @property
     def _place(self) -> Json:
@@ -97,7 +97,7 @@ class MessageItem:
 
     def to_json(self, status: str) -> Json:
         """Return the item."""
-        content = [self._part()] if status == "completed" else []
+        content = [] if status == "in_progress" else [self._part()]
         about = {"id": self.id, "type": "message", "role": "assistant", "status": status}
         return {**about, "content": content}
 
@@ -111,12 +111,12 @@ class MessageItem:
         piece = {"delta": text, "logprobs": _of_event(logprobs)}
         yield "response.output_text.delta", {**self._place, **piece}
 
-    def end(self) -> ItemEvents:
-        """Yield the events that close the item."""
+    def end(self, status: str) -> ItemEvents:
+        """Yield the events that close the item with a status."""
         whole = {"text": self.text, "logprobs": _of_event(self.logprobs)}
         yield "response.output_text.done", {**self._place, **whole}
         yield "response.content_part.done", {**self._place, "part": self._part()}
-        yield "response.output_item.done", {"item": self.to_json("completed")}
+        yield "response.output_item.done", {"item": self.to_json(status)}
 
     @property
     def _place(self) -> Json:
@@ -164,11 +164,11 @@ class CallItem:
         """Yield the events of a piece of the arguments."""
         yield "response.function_call_arguments.delta", {"item_id": self.id, "delta": text}
 
-    def end(self) -> ItemEvents:
-        """Yield the events that close the item."""
+    def end(self, status: str) -> ItemEvents:
+        """Yield the events that close the item with a status."""
         done = {"item_id": self.id, "name": self.tool.name, "arguments": self.text}
         yield "response.function_call_arguments.done", done
-        yield "response.output_item.done", {"item": self.to_json("completed")}
+        yield "response.output_item.done", {"item": self.to_json(status)}
 
     def _head(self, kind: str, status: str) -> Json:
         about = {"id": self.id, "type": kind, "call_id": self.call_id, "name": self.tool.name}
@@ -190,13 +190,13 @@ class CustomCallItem(CallItem):
         """Yield nothing: a piece of the arguments is none of the input."""
         yield from ()
 
-    def end(self) -> ItemEvents:
-        """Yield the events of the input, and those that close the item."""
+    def end(self, status: str) -> ItemEvents:
+        """Yield the events of the input, and those that close the item with a status."""
         given = custom_input(self.text)
         kind = "response.custom_tool_call_input"
         yield f"{kind}.delta", {"item_id": self.id, "delta": given}
         yield f"{kind}.done", {"item_id": self.id, "input": given}
-        yield "response.output_item.done", {"item": self.to_json("completed")}
+        yield "response.output_item.done", {"item": self.to_json(status)}
 
 
 def call_item(call_id: str, tool: ClientTool, index: int = 0, text: str = "") -> CallItem:

@@ -91,14 +91,15 @@ class ResponseReply:
         """Yield the end of the last item and the whole response."""
         if not any(isinstance(item, MessageItem | CallItem) for item in self._items):
             yield from self._begin(MessageItem())
-        yield from self._close()
         body = self._finished(result, prompt)
+        yield from self._close(body["status"])
         yield self._event(f"response.{body['status']}", response=body)
 
     def failure(self, error: ApiError) -> Iterator[ServerEvent]:
         """Yield the error that ends a stream."""
         found = {"code": error.code or "server_error", "message": error.message}
-        body = {**self._body("failed"), "error": found, **error.more}
+        last = "completed" if self._open is None else "incomplete"
+        body = {**self._body("failed", last), "error": found, **error.more}
         yield self._event("response.failed", response=body)
 
     @property
@@ -130,9 +131,9 @@ class ResponseReply:
         self._open = self._add(item)
         yield from self._events(item.beginning())
 
-    def _close(self) -> Iterator[ServerEvent]:
+    def _close(self, status: str = "completed") -> Iterator[ServerEvent]:
         if self._open is not None:
-            yield from self._events(self._open.end())
+            yield from self._events(self._open.end(status))
             self._open = None
 
     def _events(self, events: Iterator[tuple[str, Json]]) -> Iterator[ServerEvent]:
@@ -146,13 +147,12 @@ class ResponseReply:
 
     def _finished(self, result: Result, prompt: int) -> Json:
         """Return the response of a run that ended."""
-        cut = result.finish in ("length", "deadline")
+        status = "completed" if result.complete else "incomplete"
         counts = TokenCounts.of(result)
         body = {
-            **self._body("incomplete" if cut else "completed"),
-            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+            **self._body(status, status),
+            "incomplete_details": None if result.complete else {"reason": "max_output_tokens"},
             "completed_at": int(time.time()),
-            "output": [item.to_json("completed") for item in self._items],
             "usage": {
                 "input_tokens": prompt,
                 "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -179,7 +179,14 @@ class ResponseReply:
         parts = (said,) if said else ()
         return ParsedMessage("assistant", parts, calls=tuple(calls), reasoning=thought)
 
-    def _body(self, status: str) -> Json:
+    def _body(self, status: str, last: str = "completed") -> Json:
+        """Return the response.
+
+        Args:
+            status: Its status.
+            last: Status of its last item. Those before it are complete.
+        """
+        items = self._items
         return {
             "id": self.id,
             "object": "response",
@@ -188,7 +195,7 @@ class ResponseReply:
             "error": None,
             "incomplete_details": None,
             "model": self.parsed.model,
-            "output": [item.to_json("completed") for item in self._items],
+            "output": [one.to_json(last if one is items[-1] else "completed") for one in items],
             "usage": None,
             **self._needs.echoed,
         }

@@ -228,6 +228,16 @@ def test_earlier_arguments_that_are_cut_do_not_fail_a_request(given: str, sent: 
     assert called["tool_calls"][0]["function"]["arguments"] == sent
 
 
+@pytest.mark.parametrize(("most", "finish"), [(len(CALL), "length"), (64, "stop")])
+@pytest.mark.parametrize("form", [AnswerForm(), AnswerForm(format=JsonObject())])
+def test_a_call_that_takes_all_tokens_is_cut_whatever_the_server_says(
+    form: AnswerForm, most: int, finish: str
+) -> None:
+    server = Formed(answers=[CALL], reason="tool_calls")
+    answer, _ = written(server, form, TOOLS, most=most)
+    assert (len(answer.calls), answer.finish) == (1, finish)
+
+
 def test_a_format_beside_tools_is_demanded_once_the_model_begins_a_text() -> None:
     form = AnswerForm(format=JsonObject())
     server = Formed(answers=[TEXT, OBJECT])

@@ -66,6 +66,17 @@ class AnswerParser:
             return None
         return AnswerPiece(text, thought, calls, tokens, logprobs)
 
+    def cuts_call(self, most: int) -> bool:
+        """Return whether a limit of tokens ended the response after a call had begun.
+
+        vLLM reports the end of a stream with calls as theirs, even if the limit has cut one. Its
+        count of tokens tells.
+
+        Args:
+            most: The limit.
+        """
+        return bool(self._calls) and self._reported and self._tokens >= most
+
     def _call_deltas(self, calls: Field) -> Iterator[CallDelta]:
         for place, call in enumerate(calls.items()):
             number = call.get("index").count()

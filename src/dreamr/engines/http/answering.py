@@ -217,7 +217,7 @@ class HttpAnswers:
                 raise
             if parser.finish is None:
                 raise EngineError(f"{self._url} closed the stream before the end of the answer")
-            yield AnswerPiece(finish=parser.finish)
+            yield AnswerPiece(finish="length" if parser.cuts_call(most) else parser.finish)
             return
 
     async def _events(

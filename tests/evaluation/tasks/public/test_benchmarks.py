@@ -151,6 +151,14 @@ def test_mmbench_refuses_rows_without_an_answer_and_duplicate_rows(tmp_path: Pat
     [
         ("2", ["2", "two", "Answer: Two.", "2.0"], ["3", "three", "22"]),
         ("Downhill", ["downhill", "Answer: **Downhill**."], ["uphill", "not downhill"]),
+        ("3/4", ["0.75", "6/8"], ["0.7", "3-4", "3/4/1"]),
+        ("5 m", ["5", "5 meters"], ["5 cm", "5 min"]),
+        ("3-2", ["3-2", "Answer: **3-2**."], ["2-1", "1", "3 2"]),
+        ("2021-05-03", ["The answer is 2021-05-03."], ["2021-03-05", "2013"]),
+        ("10-20", ["10-20"], ["20-30", "-10"]),
+        ("555-1234", ["555-1234"], ["554-1233", "-679"]),
+        ("1920 x 1080", ["1920 X 1080"], ["1080 x 1920"]),
+        ("1920\u00d71080", ["1920\u00d71080"], ["1080\u00d71920", "2073600"]),
     ],
 )
 def test_realworldqa_compares_words_and_numbers(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr.evaluation.tasks.public.values import number, same_value
+from dreamr.evaluation.tasks.public.numbers import quantity
+from dreamr.evaluation.tasks.public.values import same_value
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,11 @@ from dreamr.evaluation.tasks.public.values import number, same_value
         ("4 \\times 10^{3}", 4000),
         ("25 square units", 25),
         ("6 \\text{ cm}^2", 6),
-        ("(1+2)(3)", 9),
+        ("1\\frac{1}{2}", 1.5),
+        ("2 3/4", 2.75),
+        ("\\frac{1+\\sqrt{5}}{2}", (1 + math.sqrt(5)) / 2),
+        ("\\sqrt[3]{8}", 2),
+        ("10^{-3}", 0.001),
         ("007", 7),
         ("1.5e-3", 0.0015),
         ("2x", None),
@@ -43,7 +48,35 @@ from dreamr.evaluation.tasks.public.values import number, same_value
     ],
 )
 def test_a_text_gives_a_number_or_none(text: str, value: float | None) -> None:
-    assert number(text) == (value if value is None else pytest.approx(value))
+    found = quantity(text)
+    assert (found and float(found.value)) == (value if value is None else pytest.approx(value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3-2",
+        "3\u20132",
+        "2021-05-03",
+        "5/3/2021",
+        "05/06",
+        "555-1234",
+        "10 - 20 km",
+        "2+3",
+        "1920 \\times 1080",
+        "555(1234)",
+        "(1+2)(3)",
+        "-(3-2)",
+        "\\sqrt{5-1}",
+    ],
+)
+def test_arithmetic_is_not_a_number(text: str) -> None:
+    assert quantity(text) is None
+
+
+@given(st.lists(st.integers(1, 3000), min_size=3, max_size=4), st.sampled_from("-/+"))
+def test_numbers_that_are_joined_are_not_one_number(parts: list[int], sign: str) -> None:
+    assert quantity(sign.join(map(str, parts))) is None
 
 
 @pytest.mark.parametrize(
@@ -54,6 +87,7 @@ def test_a_text_gives_a_number_or_none(text: str, value: float | None) -> None:
         ("0.33", "\\frac{1}{3}", False),
         ("2000", "2001", False),
         ("2x+1", "y = 2x + 1", True),
+        ("(1+2)(3)", "9", True),
         ("(2, 3)", "(2,3)", True),
         ("Isosceles", "isosceles", True),
         ("2x", "2", False),

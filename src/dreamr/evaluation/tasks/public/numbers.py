@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
-from dreamr.evaluation.tasks.public.notation import plain
+from dreamr.evaluation.tasks.public.notation import half_width, plain
 
 TOLERANCE = 1e-3  # relative; whole numbers must be equal
 MAX_LENGTH = 200  # characters; longer texts are not values
@@ -60,6 +61,7 @@ _POWERS = {None: 1, "square": 2, "sq": 2, "平方": 2, "cubic": 3, "cu": 3, "立
 _FORMULA = re.compile(r"(?:[\d.+\-*/() ]|pi|sqrt|(?<=\d)[eE](?=[+-]?\d))+")
 _PRODUCT = re.compile(r"(?<=[\d)])\s*(?!e[+-]?\d)(?=[a-z(])|(?<=pi)\s*(?=\()", re.IGNORECASE)
 _LIST = re.compile(r"[,;]|\b(?:or|and)\b|[或和]")
+_DATE = re.compile(r"(?<![\d.])0\d+\s*/|/\s*0\d")  # fractions have no leading zeros
 
 _OPERATORS: Mapping[type, Callable[[_Number, _Number], _Number]] = {
     ast.Add: operator.add,
@@ -108,28 +110,22 @@ class Quantity:
 
 
 def quantity(text: str) -> Quantity | None:
-    """Return the number that a text denotes, with its unit, or None."""
-    if len(text) > MAX_LENGTH:
+    """Return the number that a text denotes as it stands, with its unit, or None.
+
+    Arithmetic is not a number: dates, scores, ranges, dimensions and telephone numbers look the
+    same. Decimals, fractions, mixed numbers, powers, scientific notation and what contains a root
+    or pi are numbers.
+    """
+    if len(text) > MAX_LENGTH or _DATE.search(half_width(text)):
         return None
-    return quantity_in(plain(text))
+    found = _parsed(plain(text))
+    return _evaluated(found) if found and _is_single(found.formula) else None
 
 
 def quantity_in(formula: str) -> Quantity | None:
-    """Return the number that a text in Python's notation denotes, with its unit, or None."""
-    formula = after_equals(formula).strip().rstrip(" .")
-    unit, power = "", 1
-    if found := _UNIT.search(formula):
-        unit, formula = found["name"], formula[: found.start()]
-        power = int(found["exponent"] or _POWERS[(found["power"] or "").rstrip(".") or None])
-    formula = _PRODUCT.sub("*", formula.strip())
-    if not _FORMULA.fullmatch(formula):
-        return None
-    try:
-        value = _evaluate(ast.parse(formula.strip(), mode="eval").body)
-        finite = math.isfinite(value)
-    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
-        return None
-    return Quantity(value, unit, power) if finite else None
+    """Return the value of a formula in Python's notation, with its unit, or None."""
+    found = _parsed(formula)
+    return found and _evaluated(found)
 
 
 def after_equals(text: str) -> str:
@@ -141,10 +137,63 @@ def after_equals(text: str) -> str:
     return text if _LIST.search(name) or name.endswith(("<", ">", "!")) else value
 
 
-def number(text: str) -> float | None:
-    """Return the number that a text denotes, without its unit, or None."""
-    found = quantity(text)
-    return None if found is None else float(found.value)
+class _Parsed(NamedTuple):
+    formula: ast.expr
+    unit: str
+    power: int
+
+
+def _parsed(formula: str) -> _Parsed | None:
+    formula = after_equals(formula).strip().rstrip(" .")
+    unit, power = "", 1
+    if found := _UNIT.search(formula):
+        unit, formula = found["name"], formula[: found.start()]
+        power = int(found["exponent"] or _POWERS[(found["power"] or "").rstrip(".") or None])
+    formula = _PRODUCT.sub("*", formula.strip())
+    if not _FORMULA.fullmatch(formula):
+        return None
+    try:
+        return _Parsed(ast.parse(formula.strip(), mode="eval").body, unit, power)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _evaluated(parsed: _Parsed) -> Quantity | None:
+    try:
+        value = _evaluate(parsed.formula)
+        finite = math.isfinite(value)
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+    return Quantity(value, parsed.unit, parsed.power) if finite else None
+
+
+def _is_single(node: ast.expr) -> bool:
+    """Check whether a formula is the notation of one number and not arithmetic with several."""
+    match node:
+        case ast.UnaryOp(_, operand) | ast.Call(_, [operand]):
+            return _is_single(operand)
+        case ast.BinOp(
+            ast.Constant(int()),
+            ast.Add(),
+            ast.BinOp(ast.Constant(int() as over), ast.Div(), ast.Constant(int() as under)),
+        ) if over < under:
+            return True  # a mixed number
+        case ast.BinOp(left, sign, right):
+            return _joins(left, sign, right) and _is_single(left) and _is_single(right)
+    return True
+
+
+def _joins(left: ast.expr, sign: ast.operator, right: ast.expr) -> bool:
+    """Check whether an operator is part of the notation of one number."""
+    nodes = [*ast.walk(left), *ast.walk(right)]
+    match sign, right:
+        case ast.Pow(), _:
+            return True
+        case ast.Div(), _:
+            return not any(isinstance(node, ast.Div) for node in nodes)
+        case ast.Mult(), ast.BinOp(ast.Constant(10), ast.Pow()):
+            return True  # scientific notation
+    return any(isinstance(node, ast.Name) for node in nodes)  # pi or a root
 
 
 def _close(left: _Number, right: _Number) -> bool:

@@ -25,10 +25,10 @@ from dreamr.evaluation.tasks.places import NOWHERE, Places
 from dreamr.evaluation.tasks.public.answers import digits, folded, stated
 from dreamr.evaluation.tasks.public.benchmark import Benchmark, Entry
 from dreamr.evaluation.tasks.public.lines import Lines
+from dreamr.evaluation.tasks.public.numbers import quantity
 from dreamr.evaluation.tasks.public.origin import Origin
 from dreamr.evaluation.tasks.public.prompts import WORDS, ask_with, request, text_of
 from dreamr.evaluation.tasks.public.rows import Row, Rows
-from dreamr.evaluation.tasks.public.values import number
 
 _LINES = (".jsonl", ".ndjson")
 ENDINGS = (".parquet", *_LINES)
@@ -141,9 +141,14 @@ def said(text: str) -> str | None:
 
 
 def says(answer: str, text: str) -> bool:
-    """Check for the same words or the same number, in digits or as a word up to ten."""
+    """Check for the same words or the same number, in digits or as a word up to ten.
+
+    Units must agree if both have one. Arithmetic, such as a date or a score, is words.
+    """
     given, wanted = (digits(folded(each)) for each in (stated(text, phrases=True), answer))
     if given == wanted:
         return True
-    value = number(given)
-    return value is not None and value == number(wanted)
+    ours, others = quantity(given), quantity(wanted)
+    if ours is None or others is None:
+        return False
+    return float(ours.value) == float(others.value) and ours.same(others)

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from dreamr.evaluation.tasks.public import formulas
 from dreamr.evaluation.tasks.public.answers import folded
 from dreamr.evaluation.tasks.public.notation import half_width, latex, plain
-from dreamr.evaluation.tasks.public.numbers import MAX_LENGTH, after_equals, number, quantity_in
-
-__all__ = ["number", "same_value"]
+from dreamr.evaluation.tasks.public.numbers import MAX_LENGTH, after_equals, quantity_in
 
 _DEPTH = 3  # most lists inside one another
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:([ap])\.?\s?m\b\.?)?", re.IGNORECASE)

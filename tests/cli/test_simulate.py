@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,22 @@ def test_a_bench_is_replayed_method_by_method(
     assert found["predicted"] == pytest.approx(found["measured"], rel=0.1)
     by_label = rows(capsys, "simulate", "--replay", str(tmp_path), "--method", "fpsr-4-idle")
     assert by_label == [found]
+
+
+def test_a_method_that_cannot_be_replayed_does_not_hide_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bench(tmp_path)
+    lost = replace(sample(0, "sequential", 1.0), finish="failed", steps=0, tokens=0)
+    with (tmp_path / "samples.jsonl").open("a") as file:
+        file.write(json.dumps(lost.to_json()) + "\n")
+    command = ["simulate", "--replay", str(tmp_path), "--json"]
+    assert main(command) == 0
+    output, shown = capsys.readouterr()
+    assert [row["method"] for row in json.loads(output)["rows"]] == ["fpsr-4-idle"]
+    assert shown.startswith("warning: sequential is left out: no problem has a complete run")
+    assert main([*command, "--method", "sequential"]) == 2
+    assert capsys.readouterr().err.startswith("dreamr: no problem has a complete run")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,10 @@ def _simulate(options: SimulateOptions, run: RunOptions) -> None:
     closed form of each speed-up. All results are predictions, not measurements.
     """
     if options.replay is not None:
-        rows = replayed(options.replay, options.method)
-        _show(rows, f"{options.replay}, replayed in virtual time", options.as_json)
+        found = replayed(options.replay, options.method)
+        for method, why in found.left_out.items():
+            print(f"warning: {method} is left out: {why}", file=sys.stderr)
+        _show(found.rows, f"{options.replay}, replayed in virtual time", options.as_json)
         return
     scenario = options.scenario(run)
     if options.out is not None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -28,6 +29,7 @@ from support.samples import make_samples, write_folder
 
 SAMPLES = make_samples(4)
 SMALL = make_samples(2, methods=("target", "fpsr"), tasks=("vqa",))
+STORY_WITHOUT_TARGET = make_samples(2, methods=("fpsr",), tasks=("story",))
 
 
 @pytest.fixture
@@ -209,6 +211,34 @@ def test_caveats_are_listed_before_the_figures(folder):
     samples = [s for s in SAMPLES if not (s.method == "target" and s.index == 0)]
     text = page_of(samples, folder=folder)
     assert "1 of 4 problems were not run with the target alone" in text
+
+
+def lost(samples, method):
+    changes = {"finish": "failed", "right": False, "tokens": 0, "steps": 0, "spans": ()}
+    return [replace(s, **changes) if s.method == method else s for s in samples]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        pytest.param([*SMALL, *STORY_WITHOUT_TARGET], id="a task that the target has not run"),
+        pytest.param(lost(SMALL, "fpsr"), id="a method that failed"),
+        pytest.param(lost(SMALL, "target"), id="a target that failed"),
+    ],
+)
+def test_an_unfinished_bench_has_a_complete_report(tmp_path, samples):
+    folder = write_folder(tmp_path / "bench", samples)
+    text = write_report(folder).read_text()
+    assert set(load_results(folder).methods) == {"target", "fpsr"}
+    assert "fpsr on " in text
+
+
+def test_runs_that_cannot_be_replayed_are_a_caveat(folder):
+    samples = lost(SMALL, "fpsr")
+    assert "fpsr on vqa, concurrency 1: no run can be replayed" in page_of(samples, folder=folder)
+    results = figures(SMALL, ideal_seconds(SMALL))
+    text = render(results, SMALL, load_provenance(folder), {})
+    assert "can be replayed" not in text
 
 
 def test_a_bench_of_one_method_or_one_task_has_a_page(folder):

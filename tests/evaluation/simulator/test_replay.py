@@ -306,6 +306,38 @@ def test_a_bench_gets_ideal_seconds_for_each_task_and_method() -> None:
     assert found == {("vqa", "fpsr-4", 1): pytest.approx(prediction.ideal_seconds / 40)}
 
 
+def failed(sample: Sample) -> Sample:
+    return replace(sample, finish="failed", tokens=0, steps=0, spans=())
+
+
+def undrafted(sample: Sample) -> Sample:
+    return replace(sample, spans=tuple(s for s in sample.spans if s.lane != "draft"))
+
+
+def test_tasks_and_methods_that_cannot_be_replayed_have_no_ideal_seconds() -> None:
+    target, samples = bench("fpsr", ScheduleConfig(window=4), problems=4)
+    known = [*target, *(replace(sample, method="fpsr-4") for sample in samples)]
+    expected = ideal_seconds(known)
+    assert set(expected) == {("vqa", "fpsr-4", 1)}
+    elsewhere = [replace(sample, task="story", method="fpsr-4") for sample in samples]
+    for more in (
+        [replace(sample, method="sequential") for sample in map(failed, samples)],
+        [replace(sample, method="sequential") for sample in map(undrafted, samples)],
+        [replace(sample, task="story", method="sequential") for sample in samples],
+    ):
+        assert ideal_seconds([*known, *more]) == expected
+    lost = [replace(sample, task="story") for sample in map(failed, target)]
+    for more in (elsewhere, [*elsewhere, *lost]):
+        assert set(ideal_seconds([*known, *more])) == set(expected)
+    assert ideal_seconds([*map(failed, target), *known[len(target) :]]) == {}
+
+
+def test_failed_runs_of_the_target_alone_are_left_out() -> None:
+    target, samples = bench("fpsr", ScheduleConfig(), problems=4)
+    broken = [failed(target[0]), *target[1:]]
+    assert replay(broken, samples).problems == 3
+
+
 def test_the_same_samples_give_the_same_prediction() -> None:
     target, samples = bench("fpsr", ScheduleConfig(window=4), problems=5)
     options = ScheduleConfig(window=4)

@@ -32,7 +32,7 @@ from dreamr.evaluation.report.lanes import charts
 from dreamr.evaluation.report.plots import draw
 from dreamr.evaluation.report.results import MEAN, Figures, Results
 from dreamr.evaluation.report.step_plots import chosen
-from dreamr.evaluation.simulator import ideal_seconds
+from dreamr.evaluation.simulator import ideal_seconds, works_on_steps
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -280,6 +280,12 @@ def _warnings(results: Results) -> list[str]:
             )
         if task != MEAN and found.unfinished:
             lines.append(f"{where}: {found.unfinished} of {found.n} runs are unfinished")
+        is_replayed = concurrency == 1 and works_on_steps(method)
+        if task != MEAN and is_replayed and found.paired and found.ideal_speedup is None:
+            lines.append(
+                f"{where}: no run can be replayed with that of the target alone, so there is no "
+                "efficiency"
+            )
     return lines
 
 

@@ -13,7 +13,7 @@ from dreamr.evaluation.simulator.scenario import (
     speedup,
 )
 from dreamr.evaluation.simulator.script import DraftedStep, Lengths, Script, TargetStep
-from dreamr.evaluation.simulator.tables import ideal_seconds
+from dreamr.evaluation.simulator.tables import ideal_seconds, works_on_steps
 
 __all__ = [
     "STEPWISE",
@@ -35,4 +35,5 @@ __all__ = [
     "run_scripts",
     "simulate",
     "speedup",
+    "works_on_steps",
 ]

@@ -101,8 +101,8 @@ def replay(
 
     Args:
         target: Samples of the target alone.
-        samples: Samples of one method. Failed runs, and problems that only one of the two has, are
-            left out.
+        samples: Samples of one method. Failed runs of either, and problems that only one of the
+            two has, are left out.
         method: Name of the schedule.
         options: Its options in the recorded runs.
         devices: Devices of the replay.
@@ -147,14 +147,19 @@ def _paired(target: Sequence[Sample], samples: Sequence[Sample]) -> list[tuple[S
     def problem(sample: Sample) -> tuple[str, int, int]:
         return (sample.task, sample.index, sample.concurrency)
 
-    alone: Mapping[tuple[str, int, int], Sample] = {problem(own): own for own in target}
+    alone: Mapping[tuple[str, int, int], Sample] = {
+        problem(own): own for own in target if own.finish != "failed"
+    }
     both = [
         (alone[problem(sample)], sample)
         for sample in samples
         if problem(sample) in alone and sample.finish != "failed" and sample.steps
     ]
     if not both:
-        raise BadScenario("no problem has a complete run with both 'target' and the other method")
+        raise BadScenario(
+            "no problem has a complete run with both 'target' and the other method: run the bench "
+            "again to complete it"
+        )
     return both
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 Row: TypeAlias = dict[str, Any]
 
 _TYPICAL = 15  # tokens of a step, for which the time of a judge call is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """Replayed runs of a bench.
+
+    Attributes:
+        rows: One row per method.
+        left_out: Why the other methods that work on whole steps could not be replayed, by name.
+    """
+
+    rows: Sequence[Row]
+    left_out: Mapping[str, str]
 
 
 def compared(
@@ -98,10 +112,11 @@ def placed_pairs(
     return rows
 
 
-def replayed(folder: Path, methods: Sequence[str] = ()) -> list[Row]:
+def replayed(folder: Path, methods: Sequence[str] = ()) -> Replays:
     """Replay the runs of a bench, one row per method.
 
-    Only methods that work on whole steps and runs at concurrency 1 are replayed.
+    Only methods that work on whole steps and runs at concurrency 1 are replayed. A method without
+    a run to replay, such as in an unfinished bench, is left out.
 
     Args:
         folder: Folder of the bench.
@@ -117,12 +132,16 @@ def replayed(folder: Path, methods: Sequence[str] = ()) -> list[Row]:
             f"{folder} has no samples of 'target' at concurrency 1, the baseline of a replay: "
             "run the bench with the method target too"
         )
-    rows = []
+    rows, left_out = [], {}
     for label, samples in by_method.items():
         known = _schedule(label)
         if known is None or (methods and label not in methods and known[0] not in methods):
             continue
-        found = replay(target, samples, *known)
+        try:
+            found = replay(target, samples, *known)
+        except BadScenario as error:
+            left_out[label] = str(error)
+            continue
         costs = found.costs
         rows.append(
             {
@@ -138,12 +157,14 @@ def replayed(folder: Path, methods: Sequence[str] = ()) -> list[Row]:
                 "judge ms": 1000 * costs.judging(1, _TYPICAL),
             }
         )
+    if left_out and not rows:
+        raise BadScenario(next(iter(left_out.values())))
     if not rows:
         raise BadScenario(
             f"{folder} has no samples to replay: these must be of a method that works on whole "
             "steps, at concurrency 1"
         )
-    return rows
+    return Replays(rows, left_out)
 
 
 def fitted_costs(folder: Path, method: str = "fpsr") -> Costs:
@@ -170,7 +191,8 @@ def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float
     """Return mean ideal seconds per problem, by task, method and concurrency.
 
     Ideal seconds count the engines' own work alone, as in `Prediction.ideal_seconds`. Methods that
-    do not work on whole steps and runs at a concurrency above 1 are left out.
+    do not work on whole steps, runs at a concurrency above 1, and tasks on which no run of a method
+    can be replayed are left out.
     """
     by_method = _by_method(sample for sample in samples if sample.concurrency == 1)
     target = by_method.pop("target", [])
@@ -179,12 +201,21 @@ def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float
         known = _schedule(label)
         if known is None or not target:
             continue
-        fitted = fit(target, own, MethodTraits.of(*known))
+        try:
+            fitted = fit(target, own, MethodTraits.of(*known))
+        except BadScenario:
+            continue
         for task in {sample.task for sample in own}:
             chosen = [sample for sample in own if sample.task == task]
-            prediction = replay(target, chosen, *known, fitted=fitted)
-            found[task, label, 1] = prediction.ideal_seconds / prediction.problems
+            with suppress(BadScenario):
+                prediction = replay(target, chosen, *known, fitted=fitted)
+                found[task, label, 1] = prediction.ideal_seconds / prediction.problems
     return found
+
+
+def works_on_steps(label: str) -> bool:
+    """Check whether a method of a bench works on whole steps, so that its runs can be replayed."""
+    return _schedule(label) is not None
 
 
 def _by_method(samples: Iterable[Sample]) -> dict[str, list[Sample]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import PIL.Image
 import pytest
-from dreamr import BadOption, ConversationError, Image, Text, Unsupported
+from dreamr import BadOption, ConversationError, Image, RunOptions, Text, Unsupported
 from dreamr.conversation import Audio
 
 from dreamr_lmms_eval._arguments import concurrency_of, one_of, options_of
@@ -85,6 +87,42 @@ def test_model_arguments_are_run_options() -> None:
     assert isinstance(options.max_tokens, int)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 0.5),
+        ("temperature", 0),
+        ("min_label_mass", 0.1),
+        ("resamples", 2),
+        ("deadline", 30),
+        ("fps", 2),
+        ("draft_frames", 8),
+        ("draft_max_pixels", 1e5),
+        ("min_step_tokens", 8),
+        ("thinking_budget", 512),
+        ("draft", "some/folder"),
+        ("draft_dtype", "bfloat16"),
+    ],
+)
+def test_a_model_argument_without_a_default_keeps_its_type(name: str, value: object) -> None:
+    assert getattr(options_of({name: value}), name) == value
+
+
+def test_a_confidence_of_the_draft_is_a_number() -> None:
+    assert options_of({"gate": "cascade", "draft_confidence": 1}).draft_confidence == 1.0
+
+
+def test_a_model_argument_that_is_a_list_takes_one_item() -> None:
+    assert options_of({"stop": "END"}).stop == ("END",)
+    assert options_of({"stop": 7}).stop == ("7",)
+
+
+def test_each_option_takes_its_own_default() -> None:
+    defaults = RunOptions()
+    for field in fields(RunOptions):
+        assert options_of({field.name: getattr(defaults, field.name)}) == defaults
+
+
 def test_an_unknown_model_argument_lists_the_known_ones() -> None:
     with pytest.raises(
         BadOption, match=r"unknown model argument 'pretrained'; known: answer_marker, conc"
@@ -93,7 +131,15 @@ def test_an_unknown_model_argument_lists_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("threshold", 2), ("method", "magic"), ("window", "wide"), ("window", 1.5)]
+    ("name", "value"),
+    [
+        ("threshold", 2),
+        ("method", "magic"),
+        ("window", "wide"),
+        ("window", 1.5),
+        ("temperature", "warm"),
+        ("resamples", "none"),
+    ],
 )
 def test_an_invalid_model_argument_is_one_line(name: str, value: object) -> None:
     with pytest.raises(BadOption) as caught:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dreamr import BadOption, RunOptions
 
@@ -18,12 +19,13 @@ def options_of(arguments: Mapping[str, Any]) -> RunOptions:
         BadOption: If a name is unknown (the message lists the known ones) or a value is out of
             bounds.
     """
-    defaults = {field.name: field.default for field in fields(RunOptions)}
+    hints = get_type_hints(RunOptions)
+    kinds = {field.name: _kind(hints[field.name]) for field in fields(RunOptions)}
     for name in arguments:
-        if name not in defaults:
-            known = ", ".join(sorted((*defaults, *OWN)))
+        if name not in kinds:
+            known = ", ".join(sorted((*kinds, *OWN)))
             raise BadOption(f"unknown model argument {name!r}; known: {known}")
-    return RunOptions(**{name: _typed(name, arguments[name], defaults[name]) for name in arguments})
+    return RunOptions(**{name: _typed(name, arguments[name], kinds[name]) for name in arguments})
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> str:
@@ -55,17 +57,30 @@ def concurrency_of(asked: Any, batch_size: Any) -> int:
     return number
 
 
-def _typed(name: str, value: Any, default: Any) -> Any:
-    """Convert a value to the type of the default.
+def _kind(hint: Any) -> type:
+    """Return the type of a field's values: of an optional one, that of the values other than None.
 
-    lmms-eval parses 1e3 as a float and a folder named 7 as an integer.
+    Literals are text, and of a list only the type of the list counts.
     """
-    if isinstance(default, str) or default is None:
-        return str(value)
+    if get_origin(hint) in (Union, UnionType):
+        hint = next(one for one in get_args(hint) if one is not NoneType)
+    kind = get_origin(hint) or hint
+    return str if kind is Literal else kind
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    """Convert a value to the type of its field.
+
+    lmms-eval parses 1e3 as a float and a folder named 7 as an integer, and splits lists.
+    """
+    if value is None or kind is str:
+        return value if value is None else str(value)
+    if kind is tuple:
+        return value if isinstance(value, tuple | list | Mapping) else (str(value),)
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    if isinstance(default, int) and whole:
-        return type(default)(value)
-    if isinstance(default, float) and not isinstance(value, str):
+    if kind in (bool, int) and whole:
+        return kind(value)
+    if kind is float and not isinstance(value, str):
         return float(value)
-    kind = {bool: "True or False", int: "a whole number", float: "a number"}[type(default)]
-    raise BadOption(f"model argument {name} must be {kind}, not {value!r}")
+    words = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
+    raise BadOption(f"model argument {name} must be {words}, not {value!r}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dreamr.cli import main
+from dreamr.errors import EngineLost
 from support.pairs import Pair
 
 
@@ -50,6 +51,31 @@ def test_a_task_that_cannot_check_steps_is_refused(
     command = ["calibrate", "--plugin", str(plugin), "--task", "timesheet", "--problems", "2"]
     assert main([*command, "--out", str(tmp_path / "p")], open_model=Pair()) == 1
     assert "checks answers but not steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["folder", "file/p.json"])
+def test_a_profile_that_cannot_be_written_is_refused_before_the_models_are_opened(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    pair, out = Pair(), tmp_path / name
+    command = ["calibrate", "--task", "story", "--problems", "2", "--out", str(out)]
+    assert main(command, open_model=pair) == 1
+    assert f"cannot write {out}: " in capsys.readouterr().err
+    assert not pair.opened
+
+
+def test_a_profile_is_kept_if_a_calibration_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "p.json"
+    out.write_text("before")
+    lost = Pair(errors={"target": EngineLost("the worker is gone")})
+    command = ["calibrate", "--task", "story", "--problems", "2", "--out", str(out)]
+    assert main(command, open_model=lost) == 1
+    assert "the worker is gone" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("p.json", "before")]
 
 
 def test_a_calibration_by_answers_needs_no_labels_and_no_checker_of_steps(

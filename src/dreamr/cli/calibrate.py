@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,12 @@ from rich.table import Table
 from dreamr._option_rules import MODEL_RULES
 from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
+from dreamr._output_files import writing
 from dreamr._plugins import import_plugins
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
+from dreamr.cli.outputs import Output
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel, is_served
@@ -26,12 +29,13 @@ from dreamr.evaluation.calibration import (
     RUN_OPTIONS,
     Calibrated,
     CalibrateOptions,
+    Calibration,
     calibrate,
     calibration_total,
 )
 from dreamr.evaluation.calibration.options import CALIBRATE_RULES
 from dreamr.evaluation.tasks.options import task_names
-from dreamr.gate import strictness, write_profile
+from dreamr.gate import strictness
 
 EPILOG = epilog(
     "dreamr calibrate --task docmath --risk 0.003 --out profile.json",
@@ -75,6 +79,15 @@ def _calibrate(
     """
     import_plugins(options.plugin)
     check_trained(task_names(options.task), run, ("target", "draft"))
+    with writing(place.out):
+        place.out.parent.mkdir(parents=True, exist_ok=True)
+    with Output(place.out) as file:  # before the runs, which take long
+        found = _calibrated(options, run, open_model)
+        file.write(json.dumps(found.require_profile().to_json(), indent=2) + "\n")
+    print(place.out)
+
+
+def _calibrated(options: CalibrateOptions, run: RunOptions, open_model: OpenModel) -> Calibration:
     console = stderr_console()
     unit = "problems" if options.by == "steps" else "runs"
     with shown(console, calibration_total(options), unit) as show:
@@ -88,8 +101,7 @@ def _calibrate(
             )
         )
     console.print(_table(found.tested))
-    write_profile(place.out, found.require_profile())
-    print(place.out)
+    return found
 
 
 def _table(found: Calibrated) -> Table:

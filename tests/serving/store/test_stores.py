@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 KIND = Kind("page", 4, 1000)
 FULL = Kind("file", 4, 1000, evicts=False)
 RUN = StoredRun("resp_1", "alice", b"{}")
+KEYS = "dreamr:{gateway}"
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])
@@ -39,6 +40,14 @@ async def replicas(folder: Path, count: int, lease: float = 6.0) -> AsyncIterato
         yield found
         for store in found:
             await store.aclose()
+
+
+async def on_server(folder: Path, *command: Any) -> Any:
+    """Return the result of a command."""
+    from redis.asyncio import Redis
+
+    async with Redis.from_url(f"unix://{folder}/r.sock") as client:
+        return await client.execute_command(*command)
 
 
 def page(name: str, owner: str = "alice", content: bytes = b"text") -> Record:
@@ -143,6 +152,71 @@ async def test_a_log_is_read_by_its_client_alone(store: Store) -> None:
     assert await runs.read("resp_1", "alice", 0) == ([b"a", b"b", b"c"], True)
     assert await runs.delete("resp_1", "alice")
     assert await runs.read("resp_1", "alice", 0) is None
+
+
+@pytest.fixture
+def few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep four runs, two of each client."""
+    monkeypatch.setattr("dreamr.serving.store.memory._MOST_RUNS", 4)
+    with suppress(ImportError):
+        kind = Kind("run", 4, 2**27, evicts=False)
+        monkeypatch.setattr("dreamr.serving.store.redis._RUNS", kind)
+
+
+def run(name: str, owner: str = "alice") -> StoredRun:
+    return StoredRun(name, owner, b"{}")
+
+
+@pytest.mark.usefixtures("few_runs")
+async def test_a_run_counts_until_its_events_expire(store: Store) -> None:
+    runs = store.runs
+    for name in "12":
+        assert await runs.open(run(name), 0)
+        assert await runs.append(name, [b"a"], []) == "kept"
+    assert not await runs.open(run("3"), 60)
+    assert await runs.open(run("b", "bob"), 60)
+    assert await runs.append("1", [b"b"], [], ended=True) == "kept"
+    assert await runs.read("1", "alice", 0) is None
+    assert await runs.open(run("3"), 60)
+    assert await runs.append("3", [b"a"], [], ended=True) == "kept"
+    assert await runs.read("3", "alice", 0) == ([b"a"], True)
+    assert not await runs.open(run("4"), 60)
+    assert await runs.delete("3", "alice")
+    assert await runs.open(run("4"), 60)
+
+
+@needs_redis
+@pytest.mark.usefixtures("few_runs")
+async def test_a_deleted_run_without_events_does_not_count(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 1) as (store,):
+        for name in "12":
+            await store.runs.open(run(name), 60)
+        await on_server(tmp_path, "DEL", f"{KEYS}:run-log:1")
+        assert not await store.runs.delete("1", "bob")
+        assert not await store.runs.open(run("3"), 60)
+        assert not await store.runs.delete("1", "alice")
+        assert await store.runs.open(run("3"), 60)
+
+
+@needs_redis
+async def test_a_run_that_goes_on_keeps_its_request(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 2) as (store, other):
+        await store.runs.open(RUN, 60)
+        await on_server(tmp_path, "EXPIRE", f"{KEYS}:run:content:resp_1", 10)
+        await store.runs.append("resp_1", [b"a"], [])
+        assert await on_server(tmp_path, "TTL", f"{KEYS}:run:content:resp_1") > 60
+        await store.runs.give_back("resp_1")
+        assert (await other.runs.take_over()).request == RUN.request
+
+
+@needs_redis
+async def test_a_sign_of_life_after_the_end_keeps_no_run_for_longer(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 1) as (store,):
+        await store.runs.open(RUN, 60)
+        await store.runs.append("resp_1", [b"a"], [], ended=True)
+        assert await store.runs.append("resp_1", [], []) == "kept"
+        for key in ("run-log:resp_1", "run-log:resp_1:events", "run:content:resp_1"):
+            assert 0 < await on_server(tmp_path, "TTL", f"{KEYS}:{key}") <= 60
 
 
 async def test_a_run_learns_that_it_was_canceled(store: Store) -> None:

@@ -97,16 +97,13 @@ class RedisRunLogs:
 
     Args:
         link: Link to Redis.
-        records: Keeps what runs need to begin.
         lease: Seconds without a sign of life after which a replica counts as dead.
         kind: What the requests of runs are kept as.
     """
 
-    def __init__(
-        self, link: StoreLink, records: RedisRecords, lease: float, kind: Kind = _RUNS
-    ) -> None:
+    def __init__(self, link: StoreLink, lease: float, kind: Kind) -> None:
         self._kind, self._prefix = kind, f"{PREFIX}{kind.name}-log:"
-        self._link, self._records, self.lease = link, records, lease
+        self._link, self.lease = link, lease
         self._lease = round(lease * 1000)
         self._local = MemoryRunLogs()
         self._holder = uuid4().hex
@@ -114,22 +111,18 @@ class RedisRunLogs:
 
     async def open(self, run: StoredRun, seconds: float) -> bool:
         """Begin the log of a run and hold it; return whether there was room."""
-        about = Record(run.name, run.owner, run.owner.encode() + b"\n" + run.request)
-        size = len(about.content) + _LARGE  # its events are about as large
+        request = run.owner.encode() + b"\n" + run.request
+        size = len(request) + _LARGE  # its events are about as large
+        given = (run.name, digest_of(run.owner), seconds, self._holder, self._lease, _LONGEST)
+        bounds = (size, self._kind.most, self._kind.most_bytes)
+        large = len(request) > _LARGE
         try:
-            if self._link.lost:
-                raise StoreLost
-            if not await self._records.put(self._kind, about, _LONGEST, size):
-                return False
-            await self._run(
-                scripts.OPEN,
-                run.name,
-                *(run.name, digest_of(run.owner), seconds, self._holder, self._lease, _LONGEST),
+            return bool(
+                await self._run(scripts.OPEN, run.name, *given, request, *bounds, large=large)
             )
         except StoreLost:
             self._alone.add(run.name)
             return await self._local.open(run, seconds)
-        return True
 
     async def append(
         self, name: str, events: Sequence[bytes], steps: Sequence[bytes], *, ended: bool = False
@@ -195,17 +188,13 @@ class RedisRunLogs:
         """Forget a run that has ended; return whether the client had it."""
         own = await self._local.delete(name, owner)
         try:
-            if not await self._run(scripts.DELETE_RUN, name, digest_of(owner)):
-                return own
+            return bool(await self._run(scripts.DELETE_RUN, name, name, digest_of(owner))) or own
         except StoreLost:
             return own
-        await self._records.delete(self._kind, name, owner)
-        return True
 
     async def _request(self, name: str, owner: str) -> tuple[str, bytes]:
         """Return client and request of a run, by the digest of its client."""
-        keys = [f"{PREFIX}{self._kind.name}"]
-        found = await self._link.run(scripts.GET, keys, name, owner, large=True)
+        found = await self._run(scripts.GET, name, name, owner, large=True)
         client, _, request = (found or b"").partition(b"\n")
         return client.decode(), request
 
@@ -216,7 +205,7 @@ class RedisRunLogs:
         return tuple(steps)
 
     async def _run(self, script: str, name: str, *given: Any, large: bool = False) -> Any:
-        keys = [f"{self._prefix}{name}", f"{self._prefix}open"]
+        keys = [f"{PREFIX}{self._kind.name}", f"{self._prefix}{name}", f"{self._prefix}open"]
         return await self._link.run(script, keys, *given, large=large)
 
 
@@ -238,8 +227,8 @@ class RedisStore:
         self.link = StoreLink(url, password)
         self.quotas = RedisQuotas(self.link)
         self.records = RedisRecords(self.link)
-        self.runs = RedisRunLogs(self.link, self.records, lease)
-        self.batches = RedisRunLogs(self.link, self.records, lease, _BATCHES)
+        self.runs = RedisRunLogs(self.link, lease, _RUNS)
+        self.batches = RedisRunLogs(self.link, lease, _BATCHES)
         self.attempts = RedisAttempts(self.link)
 
     @property

@@ -132,6 +132,10 @@ local function is_own(name, owner)
     forget(name)
     return false
 end
+local function prolong(name, ms)
+    redis.call('PEXPIRE', content(name), ms)
+    redis.call('ZADD', ends, 'XX', now + ms / 1000, name)
+end
 """
 )
 
@@ -192,8 +196,7 @@ TOUCH = (
     RECORDS
     + """
 if not is_own(ARGV[1], ARGV[2]) then return 0 end
-redis.call('PEXPIRE', content(ARGV[1]), ARGV[3])
-redis.call('ZADD', ends, now + ARGV[3] / 1000, ARGV[1])
+prolong(ARGV[1], ARGV[3])
 return 1
 """
 )
@@ -225,9 +228,10 @@ return list
 )
 
 # The log of a run: a hash about it, a list of events, a list of committed steps, and a lease that
-# expires. The set of open runs is a sorted set.
+# expires. The set of open runs is a sorted set. The request is a record, which is kept as long as
+# the log: together they are one of the runs of which a client may have a limited number.
 _RUN = """
-local run, open = KEYS[1], KEYS[2]
+local run, open = KEYS[2], KEYS[3]
 local events, steps, lease = run .. ':events', run .. ':steps', run .. ':lease'
 local function last(seconds)
     for _, key in ipairs({run, events, steps}) do redis.call('EXPIRE', key, seconds) end
@@ -235,10 +239,16 @@ end
 """
 
 # ARGV: name, owner, seconds to keep it after its end, holder, milliseconds of the lease, longest
-# duration in seconds.
+# duration in seconds, request, size, most runs, most bytes. Returns 1 if there was room.
 OPEN = (
-    _RUN
+    RECORDS
+    + KEEP
+    + _RUN
     + """
+local size, most, most_bytes = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+if not keep(ARGV[1], ARGV[2], ARGV[7], ARGV[6] * 1000, size, most, most_bytes, false) then
+    return 0
+end
 redis.call('HSET', run, 'owner', ARGV[2], 'seconds', ARGV[3], 'holder', ARGV[4])
 redis.call('SET', lease, ARGV[4], 'PX', ARGV[5])
 redis.call('ZADD', open, redis.call('TIME')[1], ARGV[1])
@@ -250,22 +260,29 @@ return 1
 # ARGV: name, holder, milliseconds of the lease, longest duration in seconds, 1 if these are the
 # last, number of events, events, steps. Returns 'lost' if another replica holds the run.
 APPEND = (
-    _RUN
+    RECORDS
+    + _RUN
     + """
 if redis.call('HGET', run, 'holder') ~= ARGV[2] then return 'lost' end
+local function kept()
+    return redis.call('HEXISTS', run, 'canceled') == 0 and 'kept' or 'canceled'
+end
+if redis.call('HEXISTS', run, 'ended') == 1 then return kept() end
 local last_event = 6 + tonumber(ARGV[6])
 for place = 7, last_event do redis.call('RPUSH', events, ARGV[place]) end
 for place = last_event + 1, #ARGV do redis.call('RPUSH', steps, ARGV[place]) end
+local found, seconds = kept(), ARGV[4]
 if ARGV[5] == '1' then
+    seconds = redis.call('HGET', run, 'seconds')
     redis.call('HSET', run, 'ended', 1)
     redis.call('ZREM', open, ARGV[1])
     redis.call('DEL', lease)
-    last(redis.call('HGET', run, 'seconds'))
 else
     redis.call('SET', lease, ARGV[2], 'PX', ARGV[3])
-    last(ARGV[4])
 end
-return redis.call('HEXISTS', run, 'canceled') == 0 and 'kept' or 'canceled'
+last(seconds)
+prolong(ARGV[1], seconds * 1000)
+return found
 """
 )
 
@@ -327,14 +344,16 @@ return 1
 """
 )
 
-# ARGV: owner. Returns 1 if the client had the run and it has ended.
+# ARGV: name, owner. Returns 1 if the client had the run and it has ended. A request without a log
+# is forgotten too.
 DELETE_RUN = (
-    _RUN
+    RECORDS
+    + _RUN
     + """
-if redis.call('HGET', run, 'owner') ~= ARGV[1] or redis.call('HEXISTS', run, 'ended') == 0 then
-    return 0
-end
+local found = redis.call('HGET', run, 'owner')
+if found and (found ~= ARGV[2] or redis.call('HEXISTS', run, 'ended') == 0) then return 0 end
+if is_own(ARGV[1], ARGV[2]) then forget(ARGV[1]) end
 redis.call('DEL', run, events, steps, lease)
-return 1
+return found and 1 or 0
 """
 )

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dreamr.serving.store import Kind, Limits, Record, Store, StoredRun
+from dreamr.serving.store import Kind, Limits, Record, Store, StoredRun, StoreLost
 from dreamr.serving.store.memory import MemoryStore
 from support.redis_server import RedisServer, needs_redis
 
@@ -217,6 +217,39 @@ async def test_a_sign_of_life_after_the_end_keeps_no_run_for_longer(tmp_path: Pa
         assert await store.runs.append("resp_1", [], []) == "kept"
         for key in ("run-log:resp_1", "run-log:resp_1:events", "run:content:resp_1"):
             assert 0 < await on_server(tmp_path, "TTL", f"{KEYS}:{key}") <= 60
+
+
+@needs_redis
+async def test_events_whose_reply_is_lost_are_kept_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replicas(tmp_path, 2) as (store, other):
+        runs, send = store.runs, store.link.run
+
+        async def lose_reply(*given: Any, **more: Any) -> Any:
+            await send(*given, **more)
+            raise StoreLost
+
+        async def append(*events: bytes, ended: bool = False) -> None:
+            with monkeypatch.context() as patch:
+                patch.setattr(store.link, "run", lose_reply)
+                with pytest.raises(StoreLost):
+                    await runs.append("resp_1", events, [b"step", b"step"], ended=ended)
+
+        await runs.open(RUN, 60)
+        await append(b"a", b"b")
+        steps = [b"step", b"step", b"other"]
+        assert await runs.append("resp_1", [b"a", b"b", b"c"], steps) == "kept"
+        assert await runs.append("resp_1", [b"c"], [b"other"]) == "kept"
+        assert await runs.read("resp_1", "alice", 0) == ([b"a", b"b", b"c", b"c"], False)
+        await runs.give_back("resp_1")
+        found = await other.runs.take_over()
+        assert (found.steps, found.events) == ((*steps, b"other"), 4)
+        await other.runs.give_back("resp_1")
+        assert await runs.take_over() == found
+        await append(b"d", ended=True)
+        assert await runs.append("resp_1", [b"d"], [b"step", b"step"], ended=True) == "kept"
+        assert await runs.read("resp_1", "alice", 3) == ([b"c", b"d"], True)
 
 
 async def test_a_run_learns_that_it_was_canceled(store: Store) -> None:

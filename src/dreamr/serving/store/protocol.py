@@ -203,7 +203,8 @@ class RunLogs(Protocol):
             replica holds the log.
 
         Raises:
-            StoreLost: If the store is lost: try again later.
+            StoreLost: If the store is lost: try again later with the same events and steps, which
+                are kept once, and those that came after them.
         """
         ...
 

@@ -108,6 +108,7 @@ class RedisRunLogs:
         self._local = MemoryRunLogs()
         self._holder = uuid4().hex
         self._alone: set[str] = set()  # runs that began while Redis was lost
+        self._kept: dict[str, tuple[int, int]] = {}  # events and steps of runs that are held here
 
     async def open(self, run: StoredRun, seconds: float) -> bool:
         """Begin the log of a run and hold it; return whether there was room."""
@@ -136,8 +137,12 @@ class RedisRunLogs:
             if ended:
                 self._alone.discard(name)
             return await self._local.append(name, events, steps, ended=ended)
-        about = (name, self._holder, self._lease, _LONGEST, int(ended), len(events))
+        before = self._kept.get(name, (0, 0))
+        about = (name, self._holder, self._lease, _LONGEST, int(ended), *before, len(events))
         found = await self._run(scripts.APPEND, name, *about, *events, *steps, large=True)
+        self._kept[name] = before[0] + len(events), before[1] + len(steps)
+        if ended or found == b"lost":
+            del self._kept[name]
         return cast("Appended", found.decode())
 
     async def read(self, name: str, owner: str, after: int) -> tuple[Sequence[bytes], bool] | None:
@@ -175,10 +180,12 @@ class RedisRunLogs:
             steps = await self._steps(name)
         except StoreLost:
             return None
+        self._kept[name] = events, len(steps)
         return StoredRun(name, client, request, steps, events, canceled)
 
     async def give_back(self, name: str) -> None:
         """Leave a run to other replicas."""
+        self._kept.pop(name, None)
         try:
             await self._run(scripts.GIVE_BACK, name, self._holder)
         except StoreLost:

@@ -258,7 +258,9 @@ return 1
 )
 
 # ARGV: name, holder, milliseconds of the lease, longest duration in seconds, 1 if these are the
-# last, number of events, events, steps. Returns 'lost' if another replica holds the run.
+# last, number of events and of steps before these, number of events, events, steps. What the log
+# has already, because the reply to an earlier call was lost, is skipped. Returns 'lost' if another
+# replica holds the run.
 APPEND = (
     RECORDS
     + _RUN
@@ -268,9 +270,13 @@ local function kept()
     return redis.call('HEXISTS', run, 'canceled') == 0 and 'kept' or 'canceled'
 end
 if redis.call('HEXISTS', run, 'ended') == 1 then return kept() end
-local last_event = 6 + tonumber(ARGV[6])
-for place = 7, last_event do redis.call('RPUSH', events, ARGV[place]) end
-for place = last_event + 1, #ARGV do redis.call('RPUSH', steps, ARGV[place]) end
+local function add(list, before, first, final)
+    local known = math.max(0, redis.call('LLEN', list) - before)
+    for place = first + known, final do redis.call('RPUSH', list, ARGV[place]) end
+end
+local last_event = 8 + tonumber(ARGV[8])
+add(events, ARGV[6], 9, last_event)
+add(steps, ARGV[7], last_event + 1, #ARGV)
 local found, seconds = kept(), ARGV[4]
 if ARGV[5] == '1' then
     seconds = redis.call('HGET', run, 'seconds')

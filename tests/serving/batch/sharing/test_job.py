@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -15,6 +16,8 @@ from dreamr.serving.batch.lines import answer_line, error_line
 from support.redis_server import RedisServer, needs_redis
 
 sharing = pytest.importorskip("dreamr.serving.batch.sharing")
+scripts = pytest.importorskip("dreamr.serving.batch.sharing.scripts")
+Redis = pytest.importorskip("redis.asyncio").Redis
 pytestmark = [pytest.mark.anyio, needs_redis]
 START = b"0-0"
 NEVER = 3600.0
@@ -231,6 +234,61 @@ async def test_lines_are_read_page_by_page(server: RedisServer, tmp_path: Path) 
         while page := (await job.read(last, START)).answers:
             last, found = page[-1][0], found + len(page)
         assert found == 150
+
+
+class Resent:
+    """A link that loses the reply to each command but those that take a request."""
+
+    def __init__(self, link: Any) -> None:
+        self._link = link
+
+    async def run(self, script: str, keys: list[str], *given: Any) -> Any:
+        if script != scripts.TAKE:
+            await self._link.run(script, keys, *given)
+        return await self._link.run(script, keys, *given)
+
+
+async def test_commands_that_are_sent_again_after_a_lost_reply_count_once(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, count=1, requests=200) as (other,):
+        job = sharing.SharedJob(Resent(other.link), "resent", other.path, NEVER)
+        known = (line(str(number), str(number)) for number in range(70))
+        await job.create("d", 200, range(70, 200), known)
+        taken: list[str] = []
+        async for request in job.requests():
+            name = request.custom_id
+            taken.append(name)
+            if name == "150" and taken.count(name) == 1:
+                await job.add_error(name, error_line(name, "d", "c", "m", 400))
+                await job.retry()
+            else:
+                await job.add_answer(name, "d", line(name, name))
+        assert sorted(map(int, taken)) == sorted([*range(70, 200), 150])
+        page, found = await job.read(START, START), []
+        assert (page.answered, page.failed, page.round) == (200, 0, 1)
+        while page.answers:
+            found += [json.loads(one)["response"]["body"]["id"] for _, one in page.answers]
+            page = await job.read(page.answers[-1][0], START)
+        assert sorted(map(int, found)) == list(range(200))
+
+
+@pytest.mark.parametrize("at", [scripts.PREPARE, scripts.CREATE], ids=["early", "late"])
+async def test_a_job_whose_requests_redis_loses_is_not_created(
+    at: str, server: RedisServer, tmp_path: Path
+) -> None:
+    class Losing(Resent):
+        async def run(self, script: str, keys: list[str], *given: Any) -> Any:
+            if script == at and given[-1] != 63:
+                async with Redis.from_url(server.url) as client:
+                    await client.flushall()
+            return await self._link.run(script, keys, *given)
+
+    async with jobs(server, tmp_path, count=1, requests=100) as (other,):
+        job = sharing.SharedJob(Losing(other.link), "lossy", other.path, NEVER)
+        with pytest.raises(BatchError, match=r"job lossy is no longer in Redis; .* same command"):
+            await job.create("d", 100, range(100), iter(()))
+        assert not await job.find("d", 100)
 
 
 async def test_other_requests_of_that_name_are_refused(server: RedisServer, tmp_path: Path) -> None:

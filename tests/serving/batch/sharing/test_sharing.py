@@ -152,6 +152,16 @@ async def test_a_new_job_begins_with_the_answers_of_the_file(
     assert ids(other.out) == ALL
 
 
+async def test_an_answer_that_is_in_the_file_twice_counts_once(
+    tmp_path: Path, server: RedisServer
+) -> None:
+    await alone(write(tmp_path, server, questions(15)))
+    options = write(tmp_path, server, questions(20))
+    options.out.write_bytes(options.out.read_bytes() * 2)
+    assert (await answer(options)).answered == 20
+    assert sorted(set(ids(options.out))) == ALL
+
+
 async def test_requests_that_failed_are_sent_again_with_retry(
     tmp_path: Path, server: RedisServer
 ) -> None:

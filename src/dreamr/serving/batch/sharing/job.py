@@ -107,13 +107,16 @@ class SharedJob:
             answers: Lines of the others, answered before.
 
         Raises:
-            BatchError: If it is a job of other requests.
+            BatchError: If it is a job of other requests, or Redis is lost or loses entries.
         """
-        prefix = f"{self._key('new')}:{self.process}:"
+        prefix = f"{self._key('new')}:{self.process}-{secrets.token_hex(4)}:"
+        counts = {"queue": 0, "answers": 0}
         for stream, values in (("queue", iter(numbers)), ("answers", answers)):
             while some := await anyio.to_thread.run_sync(list, islice(values, _AT_ONCE)):
-                await self._run(scripts.PREPARE, prefix, stream, 3600, *some)
-        self._check(await self._run(scripts.CREATE, prefix, digest, total, _KEPT), digest, total)
+                await self._run(scripts.PREPARE, prefix, stream, 3600, counts[stream], *some)
+                counts[stream] += len(some)
+        given = (prefix, digest, total, _KEPT, *counts.values())
+        self._check(await self._run(scripts.CREATE, *given), digest, total)
 
     async def retry(self) -> None:
         """Put the requests that ended in an error into the queue again."""

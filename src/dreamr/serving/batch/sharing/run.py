@@ -134,11 +134,15 @@ async def _leave(job: SharedJob) -> None:
 
 
 def _answers(path: Path, ids: set[str]) -> Iterator[bytes]:
-    """Yield the lines of answers to these requests."""
-    if not ids:
+    """Yield a line of answer to each of these requests: the job counts them."""
+    left = set(ids)
+    if not left:
         return
     with open_binary(path) as file:
-        yield from (line for line in file if read_line(line)[0] in ids)
+        for line in file:
+            if (name := read_line(line)[0]) in left:
+                left.remove(name)
+                yield line
 
 
 def _digest(path: Path) -> tuple[str, int]:

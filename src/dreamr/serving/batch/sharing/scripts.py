@@ -2,6 +2,8 @@
 
 All of them take the same keys. The job is a hash. The queue is a stream with a consumer group,
 whose pending entries are the requests that processes hold. Answers and errors are streams of lines.
+
+A script whose reply is lost is sent again: run twice, it must do no more than when run once.
 """
 
 from __future__ import annotations
@@ -13,13 +15,16 @@ local job, queue, answers, errors = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local function is_gone() return redis.call('EXISTS', job, queue) < 2 end
 """
 
-# ARGV: prefix of the prepared keys, digest and number of the requests, seconds to keep. Returns
-# digest and number of the job's requests.
+# ARGV: prefix of the prepared keys, digest and number of the requests, seconds to keep, numbers of
+# prepared entries of the queue and of the answers. Returns digest and number of the job's requests,
+# 'gone' if Redis has lost prepared entries.
 CREATE = (
     _HEAD
     + """
 local new = {queue = ARGV[1] .. 'queue', answers = ARGV[1] .. 'answers'}
 if is_gone() then
+    if redis.call('XLEN', new.queue) ~= tonumber(ARGV[5])
+        or redis.call('XLEN', new.answers) ~= tonumber(ARGV[6]) then return {'gone'} end
     redis.call('DEL', job, queue, answers, errors)
     if redis.call('EXISTS', new.queue) == 1 then redis.call('RENAME', new.queue, queue) end
     if redis.call('EXISTS', new.answers) == 1 then redis.call('RENAME', new.answers, answers) end
@@ -145,10 +150,12 @@ return 'again'
 )
 
 # Adds entries to a prepared stream. ARGV: prefix of the prepared keys, 'queue' or 'answers',
-# seconds to keep, values.
+# seconds to keep, number of entries before these, values. Values that are there are skipped.
 PREPARE = """
 local stream, field = ARGV[1] .. ARGV[2], ARGV[2] == 'queue' and 'n' or 'line'
-for place = 4, #ARGV do
+local known = redis.call('XLEN', stream) - ARGV[4]
+if known < 0 then return 'gone' end
+for place = 5 + known, #ARGV do
     if field == 'n' then
         redis.call('XADD', stream, '*', 'n', ARGV[place])
     else

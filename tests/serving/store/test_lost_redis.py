@@ -66,6 +66,8 @@ async def test_without_redis_each_replica_has_limits_of_its_own(
             await back(store)
             assert await entered(store, 2) == [None, "requests"], "what Redis knew still counts"
             assert await store.records.get(KIND, "1", "a"), "it stays with its replica"
+            await store.records.put(KIND, Record("1", "a", b"new"), 60, 1)
+            assert await store.records.all(KIND, "a") == [Record("1", "a", b"new")]
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert "uses its own state" in said[0]

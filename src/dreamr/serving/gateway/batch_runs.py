@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -76,6 +77,7 @@ class _Running:
         canceled: Whether its client has canceled it.
         lost: Whether another replica has taken it over.
         over: Whether all is answered, or no more will be.
+        storing: Held while the batch is stored, so that an old state never replaces a new one.
     """
 
     job: BatchJob
@@ -84,10 +86,20 @@ class _Running:
     canceled: bool = False
     lost: bool = False
     over: bool = False
+    storing: anyio.Lock = field(default_factory=anyio.Lock)
+
+    def cancel(self) -> None:
+        """End the batch soon for its client."""
+        if not (self.canceled or self.job.over):
+            self.job.become("cancelling")
+        self.canceled = True
+        self.scope.cancel()
 
 
 class BatchRuns:
     """Runs batches, and keeps them where all replicas find them.
+
+    Only the replica that runs a batch stores its state, so that no old copy replaces a new state.
 
     Args:
         client: Client of the gateway in this process.
@@ -116,14 +128,13 @@ class BatchRuns:
         run = StoredRun(job.id, job.owner, b"")
         if not await self._store.batches.open(run, _END):
             return False
-        await self._save(job)
+        await self._put(job)
         self._start(job, run)
         return True
 
     async def find(self, name: str, owner: str) -> BatchJob | None:
         """Return a batch of a client, None if it has none of this name."""
-        here = self._here.get(name)
-        if here is not None:
+        if (here := self._held(name)) is not None:
             return here.job if here.job.owner == owner else None
         found = await self._store.records.get(_KIND, name, owner)
         return None if found is None else BatchJob.read(found.content)
@@ -131,17 +142,30 @@ class BatchRuns:
     async def all(self, owner: str) -> list[BatchJob]:
         """Return the batches of a client, the latest first."""
         kept = [BatchJob.read(one.content) for one in await self._store.records.all(_KIND, owner)]
-        here = {name: one.job for name, one in self._here.items()}
+        here = {name: one.job for name, one in self._here.items() if not one.lost}
         return [here.get(job.id, job) for job in reversed(kept)]
 
-    async def cancel(self, job: BatchJob) -> None:
-        """Cancel a batch; what is answered is kept."""
-        if (here := self._here.get(job.id)) is not None:
-            here.canceled = True
-            here.scope.cancel()
-        await self._store.batches.cancel(job.id, job.owner)
-        job.become("cancelling")
-        await self._save(job)
+    async def cancel(self, job: BatchJob) -> BatchJob:
+        """Cancel a batch, and return it as it is then; what is answered is kept."""
+        if (here := self._held(job.id)) is not None:
+            here.cancel()
+            await self._save(here)
+            await self._store.batches.cancel(job.id, job.owner)
+            return job
+        runs = await self._store.batches.cancel(job.id, job.owner)
+        job = await self.find(job.id, job.owner) or job  # it may be over meanwhile
+        if job.over:
+            return job
+        if runs or self._store.lost:
+            job.become("cancelling")  # the replica that runs it stores this
+        else:
+            job.become("cancelled")
+            await self._put(job)
+        return job
+
+    def _held(self, name: str) -> _Running | None:
+        here = self._here.get(name)
+        return None if here is None or here.lost else here
 
     def _start(self, job: BatchJob, run: StoredRun) -> None:
         found = self._here[job.id] = _Running(job, run)
@@ -153,7 +177,8 @@ class BatchRuns:
             while (run := await self._store.batches.take_over()) is not None:
                 found = await self._store.records.get(_KIND, run.name, run.owner)
                 if found is None or (job := BatchJob.read(found.content)).over:
-                    await self._append(run.name, [], ended=True)
+                    with suppress(StoreLost):
+                        await self._store.batches.append(run.name, [], [], ended=True)
                     continue
                 log(logging.INFO, "%s goes on here after %d answers", run.name, len(run.steps))
                 self._start(job, run)
@@ -161,7 +186,8 @@ class BatchRuns:
 
     async def _run(self, here: _Running) -> None:
         job, files = here.job, self._files
-        here.canceled = here.canceled or here.run.canceled
+        if here.run.canceled:
+            here.cancel()
         try:
             async with files.upload(job.owner) as out, files.upload(job.owner) as errors:
                 sink = _Sink(out, errors)
@@ -175,7 +201,8 @@ class BatchRuns:
             if not here.over:
                 with anyio.CancelScope(shield=True):  # the store answers in bounded time
                     await self._store.batches.give_back(job.id)
-            del self._here[job.id]
+            if self._here.get(job.id) is here:
+                del self._here[job.id]
         about = (job.owner, job.status, len(sink.answered), len(sink.failed))
         log(logging.INFO, "%s batch %s: %d answered, %d failed", *about, id=job.id)
 
@@ -183,20 +210,12 @@ class BatchRuns:
         """Store answers as they come, and give signs of life, until the batch is over."""
         count = 0
         while not (here.over or here.lost):
-            new = sink.new[:]
-            match await self._append(here.job.id, new):
-                case "canceled" if not here.job.over:
-                    here.canceled = True
-                    here.scope.cancel()
-                case "lost":
-                    here.lost = True
-                    here.scope.cancel()
-                case None:
-                    new = []
-            del sink.new[: len(new)]
-            if here.job.done != count and not here.job.over:
-                count = here.job.done
-                await self._save(here.job)
+            before = count, here.canceled
+            if await self._append(here, sink) == "canceled":
+                here.cancel()
+            count = here.job.done
+            if (count, here.canceled) != before and not here.job.over:
+                await self._save(here)
             await anyio.sleep(min(_FLUSH, self._store.batches.lease / _SIGNS))
 
     async def _answer(self, here: _Running, sink: _Sink) -> None:
@@ -205,13 +224,14 @@ class BatchRuns:
             with here.scope:
                 if here.canceled:
                     here.scope.cancel()
+                else:
+                    job.become("in_progress")
                 await sink.restore(here.run.steps)
                 before = len(sink.failed)
 
                 def progress(found: Progress) -> None:
                     job.done, job.failed = found.done, before + found.failed
 
-                job.become("in_progress")
                 path = await self._files.path(job.file)
                 await Batch(
                     read_ahead(read_requests(path, job.body.endpoint)),
@@ -245,22 +265,38 @@ class BatchRuns:
             job.become("failed")
         else:
             job.become("cancelled" if here.canceled else "completed")
-        await self._save(job)
         with anyio.move_on_after(_PATIENCE):
-            while await self._append(job.id, sink.new, ended=True) is None:
+            await self._save(here)
+            while await self._append(here, sink, ended=True) is None:
                 await anyio.sleep(_FLUSH)
+                await self._save(here)  # the store may have been lost before
 
-    async def _append(self, name: str, steps: list[bytes], *, ended: bool = False) -> str | None:
-        """Keep answers; return what became of it, None if the store is lost."""
-        found: str = "kept"
-        try:
-            for some in _chunks(steps):
-                found = await self._store.batches.append(name, [], some)
-            return await self._store.batches.append(name, [], [], ended=True) if ended else found
-        except StoreLost:
-            return None
+    async def _append(self, here: _Running, sink: _Sink, *, ended: bool = False) -> str | None:
+        """Keep new answers; return what became of it, None if the store is lost."""
+        found, append = "kept", self._store.batches.append
+        async with here.storing:
+            if here.over:
+                return found
+            try:
+                for some in _chunks(sink.new[:]):
+                    found = await append(here.job.id, [], some)
+                    del sink.new[: len(some)]
+                if ended:
+                    found = await append(here.job.id, [], [], ended=True)
+                    here.over = True
+            except StoreLost:
+                return None
+        if found == "lost":
+            here.lost = True
+            here.scope.cancel()
+        return found
 
-    async def _save(self, job: BatchJob) -> None:
+    async def _save(self, here: _Running) -> None:
+        async with here.storing:
+            if not here.lost:  # another replica stores it
+                await self._put(here.job)
+
+    async def _put(self, job: BatchJob) -> None:
         content = job.dumped()
         await self._store.records.put(
             _KIND, Record(job.id, job.owner, content), _KEPT, len(content)

@@ -104,7 +104,7 @@ class Batches:
         """Cancel a batch; what is answered is kept."""
         job = await self._find(request)
         if not job.over:
-            await self._runs.cancel(job)
+            job = await self._runs.cancel(job)
         return JSONResponse(job.to_json())
 
     async def _find(self, request: Request) -> BatchJob:

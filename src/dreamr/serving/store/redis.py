@@ -46,9 +46,12 @@ class RedisRecords:
         given = (record.name, digest_of(record.owner), record.content, round(seconds * 1000))
         large = len(record.content) > _LARGE
         try:
-            return bool(await self._run(scripts.PUT, kind, *given, *bounds, large=large))
+            kept = bool(await self._run(scripts.PUT, kind, *given, *bounds, large=large))
         except StoreLost:
             return await self._local.put(kind, record, seconds, size)
+        if kept:  # what was kept here while Redis was lost is out of date
+            await self._local.delete(kind, record.name, record.owner)
+        return kept
 
     async def get(self, kind: Kind, name: str, owner: str) -> Record | None:
         """Return a record; None if the client has none of this name."""

@@ -1,0 +1,144 @@
+"""Batches that run: what is kept of them is what the replica that runs them last knew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import httpx2
+import pytest
+
+from dreamr.serving.gateway.batch_job import BatchBody, BatchJob
+from dreamr.serving.gateway.batch_runs import BatchRuns
+from dreamr.serving.gateway.stored_files import FileStore
+from dreamr.serving.options import ServeOptions
+from dreamr.serving.store import Kind, Record
+from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
+
+pytestmark = pytest.mark.anyio
+URL = "/v1/chat/completions"
+LINE = {"custom_id": "r", "method": "POST", "url": URL, "body": {"messages": []}}
+SECONDS = 30
+
+
+@dataclass(eq=False)
+class Gateways:
+    """Two replicas with one store, whose requests wait until `answering` is set."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    answering: anyio.Event = field(default_factory=anyio.Event)
+
+    def __post_init__(self) -> None:
+        transport = httpx2.MockTransport(self._answer)
+        self.client = httpx2.AsyncClient(transport=transport, base_url="http://gateway")
+        self.files = FileStore(ServeOptions())
+        self.one, self.other = (BatchRuns(self.client, self.files, self.store, 8) for _ in range(2))
+
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        await self.answering.wait()
+        return httpx2.Response(200, json={"id": "chat"})
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[BatchJob]:
+        """Run both, with a batch at the first one."""
+        async with self.client, anyio.create_task_group() as tasks:
+            tasks.start_soon(self.one.run)
+            tasks.start_soon(self.other.run)
+            with anyio.fail_after(SECONDS):
+                async with self.files.upload("alice") as upload:
+                    await upload.write(json.dumps(LINE).encode() + b"\n")
+                    file = await upload.keep("work.jsonl", "batch", None)
+                body = BatchBody.model_validate({"input_file_id": file.id, "endpoint": URL})
+                job = BatchJob("alice", body, file, 1)
+                assert await self.one.begin(job)
+                yield job
+            tasks.cancel_scope.cancel()
+
+    async def kept(self, job: BatchJob) -> BatchJob:
+        """Return a batch as the replica that does not run it finds it."""
+        found = await self.other.find(job.id, job.owner)
+        assert found is not None
+        return found
+
+    async def over(self, job: BatchJob) -> BatchJob:
+        """Wait until the batch does not run any more, and return what is kept of it."""
+        while job.id in self.one._here:
+            await anyio.sleep(0.01)
+        return await self.kept(job)
+
+
+class SlowToCancel(MemoryRunLogs):
+    """Logs whose reply to a cancellation comes after the end of the run."""
+
+    async def cancel(self, name: str, owner: str) -> bool:
+        found = await super().cancel(name, owner)
+        with anyio.move_on_after(SECONDS / 2):
+            while self._logs[name].ended is None:
+                await anyio.sleep(0)
+        return found
+
+
+class SlowToKeep(MemoryRecords):
+    """Records of which those that are not the last of a batch take a while."""
+
+    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+        if kind.name == "batch" and not BatchJob.read(record.content).over:
+            for _ in range(1000):
+                await anyio.sleep(0)
+        return await super().put(kind, record, seconds, size)
+
+
+@pytest.mark.parametrize("slow", ["logs", "records"])
+async def test_a_batch_that_is_canceled_where_it_runs_is_cancelled_in_the_end(slow: str) -> None:
+    gateways = Gateways()
+    if slow == "logs":
+        gateways.store.batches = SlowToCancel()
+    else:
+        gateways.store.records = SlowToKeep()
+    async with gateways.running() as job:
+        assert (await gateways.one.cancel(job)).status in ("cancelling", "cancelled")
+        assert (await gateways.over(job)).status == job.status == "cancelled"
+
+
+async def test_a_batch_that_is_canceled_elsewhere_is_cancelled_in_the_end() -> None:
+    gateways = Gateways()
+    async with gateways.running() as job:
+        seen = await gateways.kept(job)
+        assert (await gateways.other.cancel(seen)).status == "cancelling"
+        assert (await gateways.over(job)).status == "cancelled"
+        assert "cancelling_at" in (await gateways.kept(job)).times
+
+
+async def test_a_batch_that_is_canceled_elsewhere_after_its_end_keeps_its_answers() -> None:
+    gateways = Gateways()
+    async with gateways.running() as job:
+        seen = await gateways.kept(job)
+        assert not seen.over
+        gateways.answering.set()
+        assert (await gateways.over(job)).status == "completed"
+        for canceled in (await gateways.other.cancel(seen), await gateways.kept(job)):
+            assert (canceled.status, canceled.output) == ("completed", job.output)
+        assert job.output is not None
+
+
+async def test_a_batch_that_no_replica_runs_can_be_canceled() -> None:
+    gateways = Gateways()
+    async with gateways.running() as job:
+        seen = await gateways.kept(job)
+        gateways.store.batches = MemoryRunLogs()
+        assert (await gateways.other.cancel(seen)).status == "cancelled"
+        assert (await gateways.kept(job)).status == "cancelled"
+
+
+async def test_a_batch_that_another_replica_took_over_is_not_stored_here_any_more() -> None:
+    gateways = Gateways()
+    async with gateways.running() as job:
+        await gateways.store.batches.give_back(job.id)  # its log is another's from now on
+        job.done = 1
+        assert (await gateways.over(job)).done == 0
+        found = await gateways.one.find(job.id, "alice")
+        assert found is not None
+        assert found.done == 0

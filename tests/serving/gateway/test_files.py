@@ -15,6 +15,7 @@ from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.options import ServeOptions
+from dreamr.serving.store.memory import MemoryStore
 from support.attachments import pdf
 from support.gateways import Answer, Gateway, asked, use
 
@@ -239,6 +240,82 @@ def test_the_folder_is_for_this_user_only_and_goes_with_the_store() -> None:
     stored(work)
     gc.collect()
     assert not folders[0].exists()
+
+
+class SharedStore(MemoryStore):
+    """A store that replicas in this process share."""
+
+    shared = True
+
+
+def shared(
+    work: Callable[[FileStore, FileStore, SharedStore], Awaitable[None]], most: int = 1000
+) -> None:
+    async def main() -> None:
+        limits, store = ServeOptions(max_stored_bytes=most), SharedStore()
+        await work(FileStore(limits, store=store), FileStore(limits, store=store), store)
+
+    anyio.run(main)
+
+
+def copies(store: FileStore) -> list[str]:
+    return sorted(path.name for path in store._path("").iterdir())
+
+
+def test_a_file_that_another_replica_deleted_takes_no_room() -> None:
+    async def work(one: FileStore, other: FileStore, store: SharedStore) -> None:
+        first = await put(one, "a", b"x" * 500)
+        with pytest.raises(ApiError, match="no room"):
+            await put(other, "a", b"x")
+        assert await other.content(await other.find(first, "a")) == b"x" * 500
+        await one.delete(first, "a")
+        second = await put(other, "a", b"y" * 500)
+        await one.delete(second, "a")
+        third = await put(other, "a", b"z" * 500)
+        assert [file.id for file in await other.of("a")] == [third]
+        assert copies(other) == [third]
+
+    shared(work)
+
+
+def test_the_copy_of_a_deleted_file_is_deleted_once_its_owner_asks() -> None:
+    async def work(one: FileStore, other: FileStore, store: SharedStore) -> None:
+        found = await put(one, "a", b"x")
+        with pytest.raises(ApiError):
+            await one.find(found, "b")
+        assert copies(one) == [found]
+        await other.delete(found, "a")
+        for lost, left in ((True, [found]), (False, [])):
+            store.lost = lost  # a lost store does not know which files there are
+            assert await one.of("a") == []
+            with pytest.raises(ApiError, match="there is no file"):
+                await one.find(found, "a")
+            assert copies(one) == left
+
+    shared(work)
+
+
+def test_the_oldest_copies_make_room_and_are_fetched_again() -> None:
+    async def work(one: FileStore, other: FileStore, store: SharedStore) -> None:
+        kept = await put(one, "a", b"x" * 500)
+        for _ in range(5):
+            await other.delete(await put(one, "b", b"y" * 500), "b")
+            assert len(copies(one)) <= 2
+        assert kept not in copies(one)
+        assert await one.content(await one.find(kept, "a")) == b"x" * 500
+
+    shared(work)
+
+
+def test_a_copy_of_a_file_that_is_deleted_meanwhile_leaves_nothing() -> None:
+    async def work(one: FileStore, other: FileStore, store: SharedStore) -> None:
+        file = await other.find(await put(one, "a", b"x"), "a")
+        await one.delete(file.id, "a")
+        with pytest.raises(FileNotFoundError):
+            await other.path(file)
+        assert copies(other) == []
+
+    shared(work)
 
 
 def test_ids_cannot_name_other_files() -> None:

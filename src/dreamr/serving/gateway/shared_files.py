@@ -65,8 +65,13 @@ class SharedFiles:
     """
 
     def __init__(self, store: Store, most_bytes: int, most: int) -> None:
-        self._records = store.records
+        self._store, self._records = store, store.records
         self._kind = Kind("file", most, most_bytes, evicts=False)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the store is lost, so that it does not know all files."""
+        return self._store.lost
 
     async def keep(self, file: StoredFile, path: Path) -> bool:
         """Store a file; return whether there was room.
@@ -107,13 +112,16 @@ class SharedFiles:
             FileNotFoundError: If it was deleted meanwhile.
         """
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        async with await anyio.open_file(part, "wb") as content:
-            for number in range(_pieces(file)):
-                piece = await self._records.get(_PIECES, _name(file, number), file.owner)
-                if piece is None:
-                    raise FileNotFoundError(file.name)
-                await content.write(piece.content)
-        await anyio.to_thread.run_sync(part.replace, path)
+        try:
+            async with await anyio.open_file(part, "wb") as content:
+                for number in range(_pieces(file)):
+                    piece = await self._records.get(_PIECES, _name(file, number), file.owner)
+                    if piece is None:
+                        raise FileNotFoundError(file.name)
+                    await content.write(piece.content)
+            await anyio.to_thread.run_sync(part.replace, path)
+        finally:
+            part.unlink(missing_ok=True)  # what is incomplete
 
     async def delete(self, file: StoredFile) -> None:
         """Delete a file."""

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -27,8 +27,8 @@ _MOST_FILES = 1000
 class FileStore:
     """Uploaded files of all clients, in a folder that is deleted with the process.
 
-    With a store that replicas share, files are in there too: a replica that is asked for the file
-    of another copies it to its folder.
+    With a store that replicas share, that store has all files and bounds them. The folder then has
+    copies of those that were uploaded or read here; the oldest copies make room.
 
     Args:
         limits: Largest number of bytes, and seconds after which a file is deleted.
@@ -68,8 +68,12 @@ class FileStore:
         """Return the files of a client, the latest first."""
         self._purge()
         if self._shared is not None:
-            return list(reversed(await self._shared.all(owner)))
-        return [file for file in reversed(self._files.values()) if file.owner == owner]
+            copies = self._own(owner)
+            found = list(reversed(await self._shared.all(owner)))
+            known = {file.id for file in found}
+            self._forget_deleted(file for file in copies if file.id not in known)
+            return found
+        return list(reversed(self._own(owner)))
 
     async def find(self, file_id: str, owner: str) -> StoredFile:
         """Return a file of a client.
@@ -80,7 +84,9 @@ class FileStore:
         self._purge()
         file = self._files.get(file_id)
         if self._shared is not None:
-            file = await self._shared.find(file_id, owner)
+            copy, file = file, await self._shared.find(file_id, owner)
+            if copy is not None and copy.owner == owner and file is None:
+                self._forget_deleted([copy])
         if file is None or file.owner != owner:
             raise ApiError(
                 404,
@@ -100,8 +106,7 @@ class FileStore:
         file = await self.find(file_id, owner)
         if self._shared is not None:
             await self._shared.delete(file)
-        if file.id in self._files:
-            self._drop(file)
+        self._forget([file])
 
     async def content(self, file: StoredFile) -> bytes:
         """Return the content of a file.
@@ -141,7 +146,8 @@ class FileStore:
             ApiError: If there is no room (507). One client gets at most half of it.
         """
         sizes = [(one.owner, size) for one, size in self._arriving.items()]
-        sizes += [(file.owner, file.size) for file in self._files.values()]
+        if self._shared is None:
+            sizes += [(file.owner, file.size) for file in self._files.values()]
         own = [size for owner, size in sizes if owner == upload.owner]
         total = sum(size for _, size in sizes)
         full = len(sizes) > _MOST_FILES or len(own) > _MOST_FILES // 2
@@ -157,22 +163,30 @@ class FileStore:
         Raises:
             ApiError: If the store that replicas share has no room (507).
         """
-        size = self._arriving.pop(upload, 0)
+        size = self._arriving.get(upload, 0)
         created = self._clock()
         lasts = self._seconds if seconds is None else min(seconds, self._seconds)
         file = StoredFile(
             upload.path.name, upload.owner, name, purpose, size, int(created), int(created + lasts)
         )
-        self._hold(file, lasts)
         if self._shared is not None and not await self._shared.keep(file, upload.path):
-            self._drop(file)
             raise self._full()
+        self._arriving.pop(upload, None)
+        self._hold(file, lasts)
         return file
 
     def _hold(self, file: StoredFile, seconds: float) -> None:
-        """Keep a file in the folder for some seconds."""
+        """Keep a file in the folder for some seconds; of copies, the oldest make room."""
         self._files[file.id] = file
+        if self._shared is not None:
+            kept, total = list(self._files.values()), sum(one.size for one in self._files.values())
+            while len(kept) > 1 and (total > self._most or len(kept) > _MOST_FILES):
+                total -= kept[0].size
+                self._forget([kept.pop(0)])
         asyncio.get_running_loop().call_later(seconds + 1, self._purge)
+
+    def _own(self, owner: str) -> list[StoredFile]:
+        return [file for file in self._files.values() if file.owner == owner]
 
     def abandon(self, upload: Upload) -> None:
         """Forget an upload that was not kept."""
@@ -209,13 +223,19 @@ class FileStore:
 
     def _purge(self) -> None:
         now = self._clock()
-        for file in [one for one in self._files.values() if one.expires <= now]:
-            self._drop(file)
+        self._forget([one for one in self._files.values() if one.expires <= now])
 
-    def _drop(self, file: StoredFile) -> None:
-        del self._files[file.id]
-        with suppress(FileNotFoundError):
-            self._path(file.id).unlink()
+    def _forget_deleted(self, copies: Iterable[StoredFile]) -> None:
+        """Delete copies of files that another replica has deleted from the store."""
+        if self._shared is not None and not self._shared.lost:
+            self._forget(copies)
+
+    def _forget(self, files: Iterable[StoredFile]) -> None:
+        """Delete files from the folder, if they are there."""
+        for file in files:
+            if self._files.pop(file.id, None) is not None:
+                with suppress(FileNotFoundError):
+                    self._path(file.id).unlink()
 
 
 class Upload:

@@ -11,7 +11,7 @@ import yaml
 
 from dreamr.pairs import read_pair_file
 from dreamr.serving.deploy import FORMATS, Format, deployment_files, write_files
-from support.deployments import compose, files, of_kind, pair_file, pods
+from support.deployments import compose, files, of_kind, pair_file, pods, value_of
 
 KEYS = {"BIG_KEY": "secret-of-big", "HF_TOKEN": "secret-of-hub", "QWEN_KEY": "secret-of-qwen"}
 
@@ -90,6 +90,27 @@ def test_no_gpu_is_used_beyond_its_memory() -> None:
             used[one] += round(float(memory) * 100)
         assert (name, device["device_ids"]) in [("big", ["0", "1"]), ("small", ["1"])]
     assert max(used.values()) <= 100
+
+
+def test_sglang_beside_another_server_takes_its_share_of_what_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    path.write_text(
+        "name: p\n"
+        "models:\n"
+        "  big: {launch: {engine: sglang, model: a/b, devices: [0], memory: 0.6}}\n"
+        "  small: {launch: {engine: sglang, model: a/c, devices: [0], memory: 0.25}}\n"
+        "pairs: {dreamr: {target: big, draft: small}}\n"
+    )
+    source = read_pair_file(path)
+    services = yaml.safe_load(deployment_files(source, "compose")["compose.yaml"])["services"]
+    assert value_of("--mem-fraction-static", services["big"]["command"]) == "0.6"
+    assert value_of("--mem-fraction-static", services["small"]["command"]) == "0.625"
+    unit = deployment_files(source, "systemd")["dreamr-p-small.service"]
+    assert "--mem-fraction-static 0.625" in unit
+    # Each pod has a GPU of its own.
+    texts = "".join(deployment_files(source, "kubernetes").values())
+    assert "0.625" not in texts
+    assert "'0.25'" in texts
 
 
 @pytest.mark.parametrize("name", ["servers", "started", "replicas"])

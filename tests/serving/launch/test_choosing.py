@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from dreamr._option_specs import BadOption
 from dreamr.pairs import Launch, ModelEntry, PairFile, read_pair_file
 from dreamr.serving.launch.choosing import choose_programs
+from dreamr.serving.launch.commands import engine_command
 from dreamr.serving.launch.ports import free_port
+from dreamr.serving.launch.program import memory_taken
 from support.pair_files import write_pair_file
 
 LAUNCH = {"engine": "vllm", "model": "Qwen/Qwen3-VL-2B-Instruct", "command": [sys.executable]}
@@ -100,6 +103,62 @@ def test_devices_are_divided_among_the_replicas(replicas: int, each: int) -> Non
     assert len(launches) == replicas
     assert {len(one.devices or ()) for one in launches} == {each}
     assert tuple(device for one in launches for device in one.devices or ()) == devices
+
+
+SHARES = st.floats(0.02, 0.48).map(lambda share: round(share, 2))
+PLACES = st.sampled_from([(0,), (1,), (0, 1), (), None])
+
+
+@given(st.lists(st.tuples(PLACES, SHARES), min_size=1, max_size=4))
+def test_sglang_gets_its_share_of_a_device_from_what_earlier_servers_leave(
+    servers: list[tuple[tuple[int, ...] | None, float]],
+) -> None:
+    held: Counter[object] = Counter()
+    launches: list[Launch] = []
+    for devices, share in servers:
+        launch = Launch(engine="sglang", model="a/b", devices=devices, memory=share)
+        where = {None: ["first"], (): ["CPU"]}.get(devices) or list(devices or ())
+        taken = max(held[one] for one in where)
+        assert memory_taken(launches, launch) == pytest.approx(taken)
+        if taken + share <= 0.95:
+            arguments = engine_command(launch, 1, taken=taken).arguments
+            fraction = float(dict(pairwise(arguments))["--mem-fraction-static"])
+            assert fraction * (1 - taken) == pytest.approx(share, abs=0.001)
+        launches.append(launch)
+        held.update(dict.fromkeys(where, share))
+
+
+def test_servers_of_one_device_take_the_shares_of_the_file(tmp_path: Path, router: str) -> None:
+    launch = {**LAUNCH, "engine": "sglang", "devices": [0, 1]}
+    file = pair(
+        tmp_path,
+        big={"launch": {**launch, "memory": 0.68}, "replicas": 2},
+        small={"launch": {**launch, "memory": 0.24, "devices": [1]}},
+    )
+    found = {one.model: dict(pairwise(one.command.arguments)) for one in choose_programs(file)}
+    shares = [found[name]["--mem-fraction-static"] for name in ("big.1", "big.2", "small")]
+    assert shares == ["0.68", "0.68", "0.75"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "first", "second"),
+    [
+        ("vllm", {"memory": 0.6}, {}),  # vLLM takes a share of all memory
+        ("sglang", {"memory": 0.6, "devices": [1]}, {"devices": [0]}),
+        ("sglang", {"memory": 0.6, "env": {"CUDA_VISIBLE_DEVICES": "1"}}, {}),
+        ("sglang", {"memory": 0.8}, {}),  # more than one device has: they are on several
+        ("sglang", {}, {}),
+    ],
+)
+def test_a_share_stays_as_it_is_beside_servers_that_take_nothing_of_it(
+    tmp_path: Path, engine: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    launch = {**LAUNCH, "engine": engine}
+    small = {"launch": {**launch, "memory": 0.25, **second}}
+    file = pair(tmp_path, big={"launch": {**launch, **first}}, small=small)
+    *_, program = choose_programs(file)
+    flag = "--gpu-memory-utilization" if engine == "vllm" else "--mem-fraction-static"
+    assert dict(pairwise(program.command.arguments))[flag] == "0.25"
 
 
 def test_servers_that_run_already_have_a_router_in_front(tmp_path: Path, router: str) -> None:

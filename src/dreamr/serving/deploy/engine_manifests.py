@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _routed(found: Plan, one: Service, command: tuple[str, ...]) -> list[dict[st
 
 
 def _pod(found: Plan, engine: EngineService) -> dict[str, Any]:
-    command = contained(engine)
+    command = contained(replace(engine, taken=0.0))  # a pod has GPUs of its own
     program, *arguments = command.arguments
     secrets = {v: f"${{{v}}}" for v in map(secret_variable, arguments) if v is not None}
     folder = engine.folder

@@ -14,7 +14,7 @@ from dreamr.engines import is_served
 from dreamr.engines.address import parse_address
 from dreamr.pairs import Launch, ModelEntry, PairFile
 from dreamr.serving.launch.commands import engine_command
-from dreamr.serving.launch.program import EngineCommand, may_share
+from dreamr.serving.launch.program import VISIBLE, EngineCommand, may_share, memory_taken
 from dreamr.serving.launch.router import ROUTER_PROGRAM, check_key, router_arguments
 
 FIRST_PORT = 8001  # of engines whose port the file leaves open
@@ -36,6 +36,7 @@ class EngineService:
         launch: How to start one of its servers.
         port: Port on which it listens.
         after: Name of the service that must have started before, as both use one device.
+        taken: Share of its devices' memory that services hold when it starts.
     """
 
     name: str
@@ -43,6 +44,7 @@ class EngineService:
     launch: Launch
     port: int
     after: str | None = None
+    taken: float = 0.0
 
     @property
     def folder(self) -> Path | None:
@@ -72,10 +74,11 @@ class EngineService:
         if own_devices and launch.devices:
             launch = replace(launch, devices=tuple(range(len(launch.devices))))
         key = self.key_variable
-        command = engine_command(launch, self.port, None if key is None else f"${{{key}}}")
+        secret = None if key is None else f"${{{key}}}"
+        command = engine_command(launch, self.port, secret, self.taken)
         variables = dict(command.environment)
         if own_devices:
-            variables.pop("CUDA_VISIBLE_DEVICES", None)
+            variables.pop(VISIBLE, None)
         named = self.launch.env_variables
         variables |= {n: t for n, t in self.launch.env.items() if n not in named}
         variables |= {name: f"${{{variable}}}" for name, variable in named.items()}
@@ -265,7 +268,8 @@ def _engine(
     """Return the service of a server, which starts after another one that uses its device."""
     sharing = (one for one in reversed(before) if may_share(one.launch.devices, launch.devices))
     after = next((one.name for one in sharing), None)
-    return EngineService(name=name, model=model, launch=launch, port=port, after=after)
+    taken = memory_taken((one.launch for one in before), launch)
+    return EngineService(name=name, model=model, launch=launch, port=port, after=after, taken=taken)
 
 
 def service_name(name: str) -> str:

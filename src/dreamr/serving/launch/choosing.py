@@ -11,7 +11,7 @@ from dreamr.engines.address import parse_address
 from dreamr.pairs import Launch, ModelEntry, PairFile
 from dreamr.serving.launch.commands import engine_command
 from dreamr.serving.launch.ports import HOST, free_port
-from dreamr.serving.launch.program import EngineCommand, Program, check_port
+from dreamr.serving.launch.program import EngineCommand, Program, check_port, memory_taken
 from dreamr.serving.launch.router import (
     ROUTER,
     ROUTER_ENVIRONMENT,
@@ -34,9 +34,11 @@ def choose_programs(file: PairFile) -> list[Program]:
     fixed = {model.launch.port for model in file.models.values() if model.launch}
     ports = _Ports({port for port in (*fixed, file.gateway.port) if port})
     found: list[Program] = []
+    before: list[Launch] = []
     for model in file.used_models().values():
         if model.is_started:
-            found += _of_model(model, ports)
+            found += _of_model(model, ports, before)
+            before += model.launches
     return found
 
 
@@ -53,17 +55,18 @@ class _Ports:
         return port
 
 
-def _of_model(model: ModelEntry, ports: _Ports) -> list[Program]:
-    """Return what serves a model."""
+def _of_model(model: ModelEntry, ports: _Ports, before: Sequence[Launch]) -> list[Program]:
+    """Return what serves a model; other servers start before."""
     launches = model.launches
+    taken = [memory_taken((*before, *launches[:n]), one) for n, one in enumerate(launches)]
     port = model.launch.port if model.launch else None
     if len(launches) == 1:
-        found = [_server(model.name, model, launches[0], port or ports.free())]
+        found = [_server(model.name, model, launches[0], port or ports.free(), taken[0])]
     else:
         check_key(model)
         servers = [
-            _server(f"{model.name}.{number}", model, launch, ports.free())
-            for number, launch in enumerate(launches, 1)
+            _server(f"{model.name}.{number}", model, launch, ports.free(), held)
+            for number, (launch, held) in enumerate(zip(launches, taken, strict=True), 1)
         ]
         backends = [one.root for one in servers] or [parse_address(u).root for u in model.urls]
         found = [*servers, _router(model.name, servers, backends, port or ports.free(), ports)]
@@ -72,8 +75,8 @@ def _of_model(model: ModelEntry, ports: _Ports) -> list[Program]:
     return found
 
 
-def _server(name: str, model: ModelEntry, launch: Launch, port: int) -> Program:
-    command = engine_command(launch, port, model.api_key)
+def _server(name: str, model: ModelEntry, launch: Launch, port: int, taken: float) -> Program:
+    command = engine_command(launch, port, model.api_key, taken)
     program = Program(name, launch.engine, command, port, launch.devices)
     _check_installed(model.name, program)
     return program

@@ -9,22 +9,28 @@ from pathlib import Path
 from dreamr._option_specs import BadOption
 from dreamr.pairs import Launch
 from dreamr.serving.launch.ports import HOST
-from dreamr.serving.launch.program import EngineCommand
+from dreamr.serving.launch.program import VISIBLE, EngineCommand
 
 _SLOTS = 4  # conversations that llama.cpp serves at the same time
+_ROUNDED = 1e-4  # error of a sum of shares
 
 
-def engine_command(launch: Launch, port: int, api_key: str | None = None) -> EngineCommand:
+def engine_command(
+    launch: Launch, port: int, api_key: str | None = None, taken: float = 0.0
+) -> EngineCommand:
     """Return the command of an engine.
 
     Args:
         launch: The engine and its options.
         port: Port on which it listens, on the loopback interface.
         api_key: Key that its clients send.
+        taken: Share of its devices' memory that other servers hold when it starts, in [0, 1].
 
     Raises:
         BadOption: If the engine lacks one of the options.
     """
+    if launch.engine == "sglang" and launch.memory is not None:
+        launch = replace(launch, memory=_share_of_free(launch.memory, taken))
     command = _ENGINES[launch.engine](launch, port, api_key)
     variables = {**_devices(launch), **command.environment, **launch.env}
     return replace(command, arguments=(*command.arguments, *launch.flags), environment=variables)
@@ -76,6 +82,17 @@ def _sglang(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
     )
 
 
+def _share_of_free(memory: float, taken: float) -> float:
+    """Return a share of a device's memory as a share of what is free, as SGLang takes it.
+
+    Servers that ask for more than there is are not on one device, whatever the file leaves open.
+    """
+    free = 1 - taken
+    if not taken or memory > free + _ROUNDED:
+        return memory
+    return round(min(1.0, memory / free), 3)
+
+
 def _llama(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
     for name in ("revision", "dtype", "memory"):
         if getattr(launch, name) is not None:
@@ -123,7 +140,7 @@ def _devices(launch: Launch) -> dict[str, str]:
     """Return the variable that limits an engine to its devices."""
     if launch.devices is None:
         return {}
-    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, launch.devices))}
+    return {VISIBLE: ",".join(map(str, launch.devices))}
 
 
 def _slots(flags: tuple[str, ...]) -> int | None:

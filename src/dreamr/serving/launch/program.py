@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from dreamr._option_specs import BadOption
+from dreamr.pairs import Launch
 from dreamr.serving.launch.ports import HOST, is_free, listener
 from dreamr.serving.launch.router import ROUTER
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # the variable that limits a server to its GPUs
+_CPU, _FIRST = "CPU", "first"  # the CPU, and the GPU that servers choose by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,34 @@ def may_share(first: Sequence[int] | None, second: Sequence[int] | None) -> bool
     if first is None or second is None:
         return True
     return bool(set(first) & set(second)) or not (first or second)
+
+
+def memory_taken(before: Iterable[Launch], launch: Launch) -> float:
+    """Return the share of memory that servers hold on the devices of a server that starts later.
+
+    Servers without `memory` count nothing: what they take is not known.
+
+    Args:
+        before: The servers that are ready when it starts.
+        launch: The server.
+
+    Returns:
+        The share on the device where it is largest; 0 if none is shared.
+    """
+    held: dict[int | str, float] = defaultdict(float)
+    for one in before:
+        for place in _places(one):
+            held[place] += one.memory or 0
+    return max((held[place] for place in _places(launch)), default=0.0)
+
+
+def _places(launch: Launch) -> Sequence[int | str]:
+    """Return the devices of a server; none if a variable of its own chooses them."""
+    if VISIBLE in launch.env:
+        return ()
+    if launch.devices is None:
+        return (_FIRST,)
+    return launch.devices or (_CPU,)
 
 
 def earlier(all_programs: Sequence[Program], program: Program) -> list[Program]:

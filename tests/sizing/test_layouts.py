@@ -43,7 +43,9 @@ MODELS = st.sampled_from([find_architecture(name) for name in NAMES])
 PAIRS = st.builds(Pair, MODELS, MODELS)
 MEMORY = st.integers(4, 200).map(lambda size: size * GB)
 BYTES = st.integers(0, 10**11)
-DEMANDS = st.builds(Demand, BYTES, BYTES, BYTES, BYTES)
+DEMANDS = st.builds(
+    Demand, BYTES, BYTES, BYTES, BYTES, st.sampled_from([1, 2**30]), st.none() | BYTES
+)
 
 
 def pair(target: str = LARGE, draft: str = SMALL) -> Pair:
@@ -64,6 +66,18 @@ def test_shares_of_a_device_never_exceed_what_is_usable(
         assert all(isclose(share, round(share, 2)) and 0 < share < 1 for share in divided)
         for share, needed in zip(divided, (target, draft), strict=True):
             assert needed.least <= share * memory + 1
+
+
+@given(DEMANDS, st.integers(0, 2 * 10**11))
+def test_conversations_fit_into_the_cache_and_the_cache_into_the_memory(
+    needed: Demand, memory: int
+) -> None:
+    cache = needed.cache(memory)
+    assert cache % needed.unit == 0
+    assert cache == 0 or needed.fixed + cache <= memory
+    assert memory < needed.least or cache >= needed.full
+    for each in (needed.full, needed.usual):
+        assert each == 0 or needed.conversations(memory, each) * each <= cache
 
 
 @given(DEMANDS, MEMORY, st.floats(0.01, 1), MEMORY)

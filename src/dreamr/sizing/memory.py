@@ -21,6 +21,8 @@ _SAMPLED = 256  # vLLM's most sequences, whose logits are sampled in float32
 _MERGED = 4  # patches that become one token of the prompt
 _VISION_VALUES = 20  # values of a patch that a layer of the tower holds at a time, in its widths
 _MOST = 10**6  # conversations, where nothing else limits them
+GIB = 2**30
+_CPU_CACHE = 4 * GIB  # of a CPU, which vLLM takes at its start; more only for a longer context
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,17 @@ class Demand:
         reserve: Activations, CUDA graphs and the process.
         full: A conversation of the longest context.
         usual: A usual conversation: an image at the pixel budget, and its reasoning.
+        unit: The KV cache is a multiple of this.
+        enough: Largest KV cache, unless a conversation of the full context needs more. None: all
+            memory that is left.
     """
 
     weights: int
     reserve: int
     full: int
     usual: int
+    unit: int = 1
+    enough: int | None = None
 
     @property
     def fixed(self) -> int:
@@ -47,7 +54,16 @@ class Demand:
     @property
     def least(self) -> int:
         """Bytes without which the server does not start: one conversation of the full context."""
-        return self.fixed + self.full
+        return self.fixed + self._least_cache
+
+    @property
+    def _least_cache(self) -> int:
+        return -(-self.full // self.unit) * self.unit
+
+    def cache(self, memory: float) -> int:
+        """Return the bytes of the KV cache with this memory, at least 0."""
+        whole = max(0, floor((memory - self.fixed) / self.unit)) * self.unit
+        return whole if self.enough is None else min(whole, max(self.enough, self._least_cache))
 
     def kept(self, memory: float) -> tuple[int, int]:
         """Return how many conversations fit, of the full context and usual ones."""
@@ -55,8 +71,9 @@ class Demand:
 
     def conversations(self, memory: float, each: int) -> int:
         """Return how many conversations of this size fit into this memory, at least 0."""
-        left = memory - self.fixed
-        return 0 if left < 0 else min(floor(left / each) if each else _MOST, _MOST)
+        if memory < self.fixed:
+            return 0
+        return min(self.cache(memory) // each, _MOST) if each else _MOST
 
 
 def demand(
@@ -76,7 +93,8 @@ def demand(
         context: Longest context in tokens.
         pixels: Most pixels of an image.
         shards: Devices that share the model.
-        cpu: Whether the device is a CPU, which has no CUDA graphs.
+        cpu: Whether the device is a CPU, which has no CUDA graphs, and whose KV cache vLLM takes in
+            whole GiB.
     """
     batch = _BATCH if memory >= _LARGE else _SMALL_BATCH
     image = model.tokens_of_image(pixels)
@@ -91,6 +109,8 @@ def demand(
         reserve=layer + logits + vision + process,
         full=model.conversation_bytes(context, shards),
         usual=model.conversation_bytes(usual, shards),
+        unit=GIB if cpu else 1,
+        enough=_CPU_CACHE if cpu else None,
     )
 
 

@@ -14,11 +14,11 @@ from dreamr.sizing.architecture import Architecture
 from dreamr.sizing.choice import Choice
 from dreamr.sizing.devices import GB, Device
 from dreamr.sizing.layout import PIXELS, Pair, Part
+from dreamr.sizing.memory import GIB
 
 _DEFAULT = ScheduleConfig()
 _SEQUENCES = (4, 256)  # fewest and most conversations that a server works on at a time
 _CPU_SEQUENCES = 16
-_CPU_CACHE = 4  # most GiB of the KV cache on a CPU, which are taken at the start
 _FIRST_PORT = 8000
 _QWEN = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")  # processors that take max_pixels
 _DRAFT_TOKENS = '{"method": "mtp", "num_speculative_tokens": 1}'
@@ -132,9 +132,9 @@ def launch_text(
     if flags:
         values["flags"] = flags
     if engine == "vllm" and device.is_cpu:
-        cache = part.memory * device.memory - part.demand.fixed
+        cache = part.demand.cache(part.memory * device.memory)
         values["env"] = {
-            "VLLM_CPU_KVCACHE_SPACE": str(max(1, min(_CPU_CACHE, int(cache / 2**30)))),
+            "VLLM_CPU_KVCACHE_SPACE": str(cache // GIB),
             "TORCH_COMPILE_DISABLE": "1",
         }
     return LaunchText(engine, model.name, values, _notes(model, part))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,13 +78,33 @@ def test_a_folder_is_read_with_nested_configurations(tmp_path: Path) -> None:
     assert found.source == str(tmp_path / "config.json")
 
 
+def compressed(*parts: dict[str, Any]) -> dict[str, Any]:
+    """A quantization of the compressed-tensors format: of weights, and of activations."""
+    group = dict(zip(("weights", "input_activations"), parts, strict=False))
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}}
+
+
 @pytest.mark.parametrize(
     ("quantization", "bits"),
     [
         ({"quant_method": "fp8"}, 8),
         ({"quant_method": "awq", "bits": 4}, 4),
-        ({"quant_method": "compressed-tensors", "config_groups": {"weights": {"num_bits": 8}}}, 8),
+        (compressed({"num_bits": 8, "strategy": "channel"}), 8),
+        (compressed({"num_bits": 4, "group_size": 128}), 4),
+        (compressed({"num_bits": 4, "group_size": 128}, {"num_bits": 8}), 4),
+        (compressed({"num_bits": 4}, {"num_bits": 16}) | {"kv_cache_scheme": {"num_bits": 8}}, 4),
+        ({"quant_method": "compressed-tensors", "config_groups": {"W4A16": ["Linear"]}}, 4),
         ({"quant_method": "mxfp4"}, 4),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16, "kv": "FP8"}, 4),
+        ({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}, 4),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, 8),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}, 8),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": False, "load_in_4bit": True}, 4),
+        ({"quant_method": "torchao", "quant_type": "int4_weight_only"}, 4),
+        ({"quant_method": "torchao", "quant_type": "Int8DynamicActivationInt4WeightConfig"}, 4),
+        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4}}}, 4),
+        ({"quant_method": "fbgemm_fp8", "modules_to_not_convert": ["layers.4"]}, 8),
+        ({"quant_method": "unheard-of", "group_size": 128}, 8),
     ],
 )
 def test_a_configuration_says_how_many_bits_a_weight_has(
@@ -92,6 +113,100 @@ def test_a_configuration_says_how_many_bits_a_weight_has(
     model = known_models()[0]
     config = {**model.config, "quantization_config": quantization}
     assert read_architecture("model", config, source="test").bits == bits
+    inside = {
+        **model.config,
+        "text_config": {**model.config["text_config"], "quantization_config": quantization},
+    }
+    assert read_architecture("model", inside, source="test").bits == bits
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [
+        ("Qwen3-VL-8B-Instruct", 16),
+        ("Qwen3-VL-8B-Instruct-F16.gguf", 16),
+        ("Qwen3-VL-8B-Instruct-BF16.gguf", 16),
+        ("Qwen3-VL-8B-Instruct-GGUF:BF16", 16),
+        ("Qwen3-VL-8B-Instruct-F32.gguf", 32),
+        ("Qwen3-VL-8B-Instruct-Q8_0.gguf", 8),
+        ("Qwen3-VL-8B-Instruct-Q6_K.gguf", 6),
+        ("Qwen3-VL-8B-Instruct-Q5_K_M.gguf", 5),
+        ("Qwen3-VL-8B-Instruct-Q4_K_M.gguf", 4),
+        ("Qwen3-VL-8B-Instruct-IQ3_XXS.gguf", 3),
+        ("Qwen3-VL-8B-Instruct-GGUF:Q2_K", 2),
+        ("Qwen3-VL-8B-Instruct-GGUF", 4),
+        ("Qwen3-VL-8B-Instruct-q4f16_1", 4),
+        ("Qwen3-VL-8B-Instruct-quantized.w4a16", 4),
+        ("Qwen3-VL-8B-Instruct-quantized.w8a8", 8),
+        ("Qwen3-VL-8B-Instruct-GPTQ-Int8", 8),
+        ("Qwen3-VL-8B-Instruct-GPTQ-Int4", 4),
+        ("Qwen3-VL-8B-Instruct-AWQ-BF16", 4),
+        ("Qwen3-VL-8B-Instruct-FP8-dynamic", 8),
+        ("Qwen3-VL-8B-Instruct-NVFP4", 4),
+        ("Qwen3-VL-8B-Instruct-bnb-4bit", 4),
+        ("Qwen3-VL-8B-Instruct-8-bit", 8),
+    ],
+)
+def test_a_name_says_the_bits_of_the_common_formats(name: str, bits: int) -> None:
+    found = find_architecture(f"someone/{name}")
+    assert found.bits == bits
+    assert ("bits per weight, from the name" in found.assumed) == (name != "Qwen3-VL-8B-Instruct")
+
+
+def shortened(name: str) -> dict[str, Any]:
+    """A configuration as libraries write it: without what the class of the model has anyway."""
+    model = next(one for one in known_models() if name in one.ids[0].pattern)
+    kept = ("hidden_size", "intermediate_size", "num_hidden_layers", "sliding_window")
+    text = {key: model.config["text_config"][key] for key in kept}
+    return {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", **text}}
+
+
+@pytest.mark.parametrize("folder", ["gemma-3-4b-it", "my-own"])
+def test_defaults_that_a_configuration_leaves_out_are_those_of_the_known_model(
+    folder: str, tmp_path: Path
+) -> None:
+    known = find_architecture("google/gemma-3-4b-it")
+    path = tmp_path / folder
+    path.mkdir()
+    quantized = {"quantization_config": compressed({"num_bits": 4, "group_size": 128})}
+    (path / "config.json").write_text(json.dumps(shortened("gemma-3-4b") | quantized))
+    found = find_architecture(str(path))
+    assert (found.heads, found.vocabulary, found.caches) == (
+        known.heads,
+        known.vocabulary,
+        known.caches,
+    )
+    assert found.bits == 4
+    assert found.parameters == pytest.approx(known.parameters, rel=CLOSE)
+    assert found.source.startswith(str(path / "config.json"))
+
+
+def test_a_model_stays_readable_when_it_has_been_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--google--gemma-3-4b-it"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("1" * 40)
+    snapshot = repository / "snapshots" / ("1" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(shortened("gemma-3-4b")))
+    found = find_architecture("google/gemma-3-4b-it")
+    assert str(snapshot) in found.source
+    assert found.heads == 8
+
+
+@pytest.mark.parametrize(
+    ("folder", "layers"), [("my-own", 20), ("gemma-3-4b-pruned", 20), ("gemma-3-27b-it", 34)]
+)
+def test_a_model_of_other_sizes_is_not_completed(folder: str, layers: int, tmp_path: Path) -> None:
+    config = shortened("gemma-3-4b")
+    config["text_config"] |= {"num_hidden_layers": layers, "hidden_size": 2000}
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadConfiguration, match=r"config\.json has no"):
+        find_architecture(str(tmp_path / folder))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 from dreamr.errors import DreamrError
 from dreamr.sizing.architecture import Architecture, CachedLayers
+from dreamr.sizing.weight_bits import weight_bits
 
 Config: TypeAlias = Mapping[str, Any]
 
 _LINEAR, _SLIDING = ("linear_attention", "mamba", "recurrent"), ("sliding_attention",)
-_FEW_BITS = {"awq": 4, "gptq": 4, "bitsandbytes": 4, "mxfp4": 4, "nvfp4": 4, "fp8": 8}
 _FLOAT32 = 4  # bytes of a value of a recurrent state
 _CONTEXT = 8192  # tokens, where the configuration does not say
 _PATCH, _MERGED = 14, 2  # pixels of a patch, patches of a token in each direction, if not said
@@ -49,13 +49,13 @@ def read_architecture(
     """
     text = _Values(name, _part(config, "text_config", "llm_config", "language_config") or config)
     vision = _part(config, "vision_config", "vision_tower_config")
-    bits, is_assumed = _bits(name, config)
+    bits, unsure = weight_bits(name, config)
     language = _language_parameters(text)
     tower = _vision_parameters(name, vision, text.number("hidden_size")) if vision else 0
     computed = language.all + tower
     found = parameters or computed
     pixels, image_tokens, guessed = _image(config, vision)
-    guesses = (*assumed, *(("bits per weight, from the name",) if is_assumed else ()), *guessed)
+    guesses = (*assumed, *((unsure,) if unsure else ()), *guessed)
     return Architecture(
         name=name,
         model_type=str(config.get("model_type", "")),
@@ -147,24 +147,6 @@ def _part(config: Config, *names: str) -> Config | None:
         if isinstance(value, Mapping) and value:
             return value
     return None
-
-
-def _bits(name: str, config: Config) -> tuple[int, bool]:
-    """Return the bits per weight, and whether they are assumed."""
-    quantization = _part(config, "quantization_config", "compression_config")
-    if quantization is not None:
-        bits = quantization.get("bits", quantization.get("weight_bits"))
-        method = str(quantization.get("quant_method", "")).lower()
-        if bits in (2, 3, 4, 5, 6, 8):
-            return int(bits), False
-        return _FEW_BITS.get(method, 8 if "8" in str(quantization) else 4), False
-    last = name.rsplit("/", 1)[-1].lower()
-    for mark, bits in (("fp8", 8), ("int8", 8), ("w8a8", 8), ("8bit", 8), ("q8_0", 8)):
-        if mark in last:
-            return bits, True
-    if any(m in last for m in ("awq", "gptq", "int4", "fp4", "w4a16", "4bit", "q4_", "gguf")):
-        return 4, True
-    return 16, False
 
 
 def _language_parameters(text: _Values) -> _Counted:

@@ -14,6 +14,7 @@ from dreamr.sizing.architecture import Architecture
 from dreamr.sizing.configuration import read_architecture
 
 _BILLION = 10**9
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers")  # that tell models apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,65 @@ def known_models() -> tuple[KnownModel, ...]:
 
 def known_architecture(name: str) -> Architecture | None:
     """Return the architecture of a model by its name, or None if it is not in the table."""
+    model = _by_name(name)
+    return model and read_architecture(
+        name,
+        model.config,
+        source=f"table of known models ({model.source})",
+        parameters=model.parameters,
+        assumed=model.assumed,
+    )
+
+
+def completed(name: str, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a configuration with the fields that it leaves out, from the table.
+
+    Libraries write only what differs from the defaults of a model's class. The entry is that of the
+    name or, for a folder of another name, one of the same kind and sizes.
+
+    Args:
+        name: Hub id or folder of the model.
+        config: Content of its config.json. What it says is kept.
+
+    Returns:
+        The configuration; None if the table has no such model.
+    """
+    named = _by_name(name)
+    found = [*((named,) if named else ()), *known_models()]
+    fitting = (one.config for one in found if _fits(config, one.config, by_name=one is named))
+    entry = next(fitting, None)
+    return None if entry is None else _merged(entry, config)
+
+
+def _by_name(name: str) -> KnownModel | None:
     last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].lower()
-    for model in known_models():
-        if any(pattern.search(last) for pattern in model.ids):
-            return read_architecture(
-                name,
-                model.config,
-                source=f"table of known models ({model.source})",
-                parameters=model.parameters,
-                assumed=model.assumed,
-            )
-    return None
+    named = (
+        model for model in known_models() if any(pattern.search(last) for pattern in model.ids)
+    )
+    return next(named, None)
+
+
+def _fits(config: Mapping[str, Any], entry: Mapping[str, Any], *, by_name: bool) -> bool:
+    """Return whether a configuration has the sizes of an entry, as far as it names them."""
+    text, known = _text(config), _text(entry)
+    pairs = [(text.get(size), known.get(size)) for size in _SIZES]
+    if any(given is not None and given != expected for given, expected in pairs):
+        return False
+    is_kind = config.get("model_type") == entry.get("model_type")
+    return by_name or (is_kind and all(given is not None for given, _ in pairs))
+
+
+def _text(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    part = config.get("text_config")
+    return part if isinstance(part, Mapping) and part else config
+
+
+def _merged(entry: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(entry)
+    for key, value in config.items():
+        known = entry.get(key)
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(known, value)
+        elif value is not None:
+            merged[key] = value
+    return merged

@@ -12,8 +12,8 @@ from dreamr._files import read_json
 from dreamr._messages import short_path
 from dreamr.errors import ModelNotFound
 from dreamr.sizing.architecture import Architecture
-from dreamr.sizing.configuration import read_architecture
-from dreamr.sizing.known import known_architecture
+from dreamr.sizing.configuration import BadConfiguration, read_architecture
+from dreamr.sizing.known import completed, known_architecture
 
 _SECONDS = 20.0  # for an answer of the hub
 _CONFIG = "config.json"
@@ -51,7 +51,13 @@ def find_architecture(name: str) -> Architecture:
 
 def _of_file(name: str, path: Path) -> Architecture:
     config = read_json(path, "configuration", ModelNotFound)
-    return read_architecture(name, config, source=str(path))
+    try:
+        return read_architecture(name, config, source=str(path))
+    except BadConfiguration:
+        whole = completed(name, config)
+        if whole is None:
+            raise
+    return read_architecture(name, whole, source=f"{path}, completed from the known models")
 
 
 def _cached(name: str) -> Path | None:

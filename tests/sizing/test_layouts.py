@@ -202,6 +202,44 @@ def test_a_wrong_description_is_an_error_of_one_line(text: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "memory", "kind"),
+    [
+        ("NVIDIA L4", 23034, "L4"),
+        ("NVIDIA L40S", 46068, "L40S"),
+        ("NVIDIA H100 80GB HBM3", 81559, "H100"),
+        ("NVIDIA A100-SXM4-80GB", 81920, "A100"),
+        ("NVIDIA H200", 143771, "H200"),
+        ("NVIDIA A10G", 23028, "A10"),
+        ("Tesla T4", 15360, "T4"),
+        ("NVIDIA GeForce RTX 5090", 32607, "RTX5090"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 97887, "RTX6000-PRO"),
+    ],
+)
+def test_known_products_have_their_rates(name: str, memory: int, kind: str) -> None:
+    (found,) = parse_nvidia_smi([f"{name}, {memory}"])
+    assert (found.kind, found.assumed) == (kind, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "memory"),
+    [
+        ("NVIDIA L40", 46068),  # not an L4
+        ("NVIDIA T400 4GB", 4096),
+        ("NVIDIA RTX A1000", 8188),
+        ("NVIDIA GH200 480GB", 97871),
+        ("NVIDIA RTX 6000 Ada Generation", 49140),
+        ("NVIDIA A100-PCIE-40GB", 40960),
+        ("NVIDIA H100 PCIe", 81559),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 16376),
+    ],
+)
+def test_rates_of_other_products_are_assumed(name: str, memory: int) -> None:
+    (found,) = parse_nvidia_smi([f"{name}, {memory}"])
+    assert found.assumed
+    assert found.memory == memory * 2**20
+
+
 def test_devices_are_read_from_nvidia_smi() -> None:
     found = parse_nvidia_smi(
         ["NVIDIA H100 80GB HBM3, 81559", "NVIDIA GeForce RTX 4090, 24564", "weird", "Foo, 16000"]

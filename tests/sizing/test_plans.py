@@ -95,6 +95,42 @@ def test_the_target_alone_is_offered_with_all_memory_of_its_machine() -> None:
     assert offers([single], Load(1))[0].candidate.method == "target"
 
 
+@pytest.mark.parametrize("text", ["1xH100,1xL4", "1xL4,1xH100", "1xH100,3xL4", "2xL4,1xH100,1xT4"])
+def test_a_machine_holds_as_many_copies_as_its_gpus_of_each_kind_allow(text: str) -> None:
+    (single,) = alone(PAIR, [machine(text)])  # only the H100 is large enough
+    assert [use.copies for use in single.uses] == [1]
+    for one in candidates(PAIR, [machine(text)]):
+        assert [use.copies for use in one.uses] == [1]
+    apart = candidates(PAIR, [machine(text), machine("1xA100,2xT4")])
+    placed = [one for one in apart if one.name.startswith(f"{text} + ")]
+    copies = {one.name.rpartition(" (")[2]: one.uses[1].copies for one in placed}
+    assert all(one.uses[0].copies == 1 for one in placed)
+    assert copies["A100)"] == 1
+    assert copies["T4)"] == 2
+
+
+def test_copies_of_one_kind_are_counted() -> None:
+    found = {one.name: one.uses[0].copies for one in candidates(PAIR, [machine("4xH100,1xL4")])}
+    assert found["4xH100,1xL4: target on 1 GPU (H100), draft on the same GPU"] == 4
+    assert found["4xH100,1xL4: target on 1 GPU (H100), draft on 1 GPU (H100)"] == 2
+    assert found["4xH100,1xL4: target on 1 GPU (H100), draft on 1 GPU (L4)"] == 1
+    assert found["4xH100,1xL4: target on 2 GPUs (H100), draft on 1 GPU (H100)"] == 1
+
+
+def test_a_target_that_needs_several_gpus_is_offered_alone() -> None:
+    large = Pair(find_architecture("Qwen/Qwen2.5-VL-72B-Instruct"), PAIR.draft)
+    found = {one.name: one.uses[0].copies for one in alone(large, [machine("4xH100")])}
+    assert found["4xH100: target alone on 4 GPUs"] == 1
+
+
+def test_of_placements_with_one_name_the_fastest_is_ranked() -> None:
+    slow = MeasuredPlacement("same", Costs(draft=0.009, target=0.01, judge=0.02))
+    fast = MeasuredPlacement("same", Costs(draft=0.003, target=0.01, judge=0.02))
+    for order in ((slow, fast), (fast, slow)):
+        (found,) = rank(measured_candidates(order))
+        assert found.candidate.costs == fast.costs
+
+
 def test_without_prices_the_fewest_machines_win() -> None:
     found = candidates(PAIR, [machine("1xH100"), machine("2xH100")])
     first = offers(found, Load(60, 30))[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ MOST_DEVICES = 64
 _PART = re.compile(r"(?:(\d+)\s*x\s*)?([\w.-]+?)\s*", re.IGNORECASE)
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*gi?b?", re.IGNORECASE)
 _EXAMPLES = "4x80GB, 2xH100 or 1xL40S,1x24GB"
+_SAME = {"A10G": "A10", "T4G": "T4"}  # products with the rates of another one
+_VARIANTS = {"PCIE", "NVL", "LAPTOP", "TI", "D"}  # words of products with other rates
+_NEAR = 0.1  # of the memory in the table; products of another memory have other rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,26 @@ def of_memory(size: int) -> Device:
     return Device(kind, size, assumed=True)
 
 
+def equal_groups(devices: Sequence[Device]) -> list[tuple[int, ...]]:
+    """Return the indices of devices of each kind and memory, in the order of the devices."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for index, device in enumerate(devices):
+        found.setdefault((device.kind, device.memory), []).append(index)
+    return [tuple(group) for group in found.values()]
+
+
+def copies_of(used: Sequence[Device], devices: Sequence[Device]) -> int:
+    """Return how many times devices are among others, by kind and memory; at least 1.
+
+    Args:
+        used: Devices of one copy.
+        devices: All devices.
+    """
+    needed = Counter((one.kind, one.memory) for one in used)
+    there = Counter((one.kind, one.memory) for one in devices)
+    return max(1, min((there[kind] // count for kind, count in needed.items()), default=1))
+
+
 def parse_nvidia_smi(lines: Sequence[str]) -> tuple[Device, ...]:
     """Return the devices in the output of `nvidia-smi --query-gpu=name,memory.total`.
 
@@ -101,11 +125,21 @@ def parse_nvidia_smi(lines: Sequence[str]) -> tuple[Device, ...]:
 
 def _reported(name: str, memory: int) -> Device:
     """Return the device of a product name, such as NVIDIA H100 80GB HBM3."""
-    plain = re.sub(r"[\s-]", "", name).upper()
-    for kind in sorted(rates().gpus, key=len, reverse=True):
-        if kind.replace("-", "").upper() in plain:
-            return Device(kind, memory)
+    words = re.findall(r"[A-Z0-9]+", name.upper())
+    words = [_SAME.get(word, word) for word in words]
+    ends = range(1, len(words) + 1)
+    # A kind is one word, or several in a row: RTX 4090.
+    runs = {"".join(words[start:end]) for end in ends for start in range(end)}
+    for kind, gpu in rates().gpus.items():
+        if _joined(kind) in runs or _joined(gpu.name) in runs:
+            usual = gpu.memory * GB
+            is_other = bool(_VARIANTS & {*words}) or abs(memory - usual) > _NEAR * usual
+            return Device(kind, memory, assumed=is_other)
     return of_memory(memory)
+
+
+def _joined(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "", name.upper())
 
 
 def described(devices: Sequence[Device]) -> str:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from dreamr.errors import DreamrError
 from dreamr.sizing.architecture import Architecture
-from dreamr.sizing.devices import GB, Device, described
+from dreamr.sizing.devices import GB, Device, described, equal_groups
 from dreamr.sizing.memory import USABLE, Demand, demand
 
 CONTEXT, LEAST_CONTEXT = 32768, 4096  # tokens
@@ -146,17 +146,50 @@ def layouts_apart(
         context: Longest context in tokens. None: the longest that fits, up to `CONTEXT`.
         pixels: Most pixels of an image. None: by the context.
     """
-    first, second = range(border), range(border, len(devices))
+    others = [tuple(index + border for index in group) for group in equal_groups(devices[border:])]
     places = [
-        (tuple(first[:shards]), tuple(second[:size]))
+        (first[:shards], second[:size])
+        for first in equal_groups(devices[:border])
         for shards in _shards(pair.target, len(first))
-        for size in _shards(pair.draft, len(second))[:1]
+        for second in others
+        for size in _shards(pair.draft, len(second))
     ]
     for length in [context] if context else _contexts(min(CONTEXT, pair.context)):
         most = pixels or pixel_budget(pair, length)
-        found = [_layout(pair, devices, place, length, most) for place in places]
-        if any(found):
-            return [layout for layout in found if layout is not None]
+        tried = (_layout(pair, devices, place, length, most) for place in places)
+        if found := [layout for layout in tried if layout is not None]:
+            return _smallest_drafts(found)
+    return []
+
+
+def layouts_alone(
+    model: Architecture,
+    devices: Sequence[Device],
+    context: int | None = None,
+    pixels: int | None = None,
+) -> list[Layout]:
+    """Return the layouts of one model with all memory of its devices; maybe none.
+
+    Args:
+        model: The model.
+        devices: The devices.
+        context: Longest context in tokens. None: the longest that fits, up to `CONTEXT`.
+        pixels: Most pixels of an image. None: by the context.
+
+    Returns:
+        Layouts in which the model is target and draft, at the same place.
+    """
+    for length in [context] if context else _contexts(min(CONTEXT, model.context)):
+        most = pixels or pixel_budget(Pair(model, model), length)
+        found = []
+        for group in equal_groups(devices):
+            device = devices[group[0]]
+            for shards in _shards(model, len(group)):
+                needed = _demand(model, device, length, most, shards)
+                part = fill(group[:shards], USABLE, needed, device.memory)
+                found += [Layout(part, part, length, most)] if part is not None else []
+        if found:
+            return found
     return []
 
 
@@ -191,14 +224,12 @@ def _contexts(longest: int) -> list[int]:
 
 def _places(pair: Pair, devices: Sequence[Device]) -> Iterator[_Place]:
     """Yield the devices of target and draft that are worth a try."""
-    groups: dict[tuple[str, int], list[int]] = {}
-    for index, device in enumerate(devices):
-        groups.setdefault((device.kind, device.memory), []).append(index)
-    for group in groups.values():
+    groups = equal_groups(devices)
+    for group in groups:
         for shards in _shards(pair.target, len(group)):
-            target = tuple(group[:shards])
+            target = group[:shards]
             yield from ((target, target[:size]) for size in _shards(pair.draft, shards))
-            for other in groups.values():
+            for other in groups:
                 free = [index for index in other if index not in target]
                 sizes = _shards(pair.draft, len(free))
                 yield from ((target, tuple(free[:size])) for size in sizes)

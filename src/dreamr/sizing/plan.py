@@ -13,8 +13,17 @@ from dreamr.evaluation.simulator.devices import Devices
 from dreamr.evaluation.simulator.predictions import BATCHED
 from dreamr.evaluation.simulator.scenario import Scenario, simulate
 from dreamr.schedules import ScheduleConfig
+from dreamr.sizing.devices import GB, Device, copies_of, equal_groups
 from dreamr.sizing.expectation import LIKELY, Expectation, expect, layout_costs
-from dreamr.sizing.layout import Layout, Pair, TooLarge, layouts, layouts_apart
+from dreamr.sizing.layout import (
+    Layout,
+    Pair,
+    Part,
+    TooLarge,
+    layouts,
+    layouts_alone,
+    layouts_apart,
+)
 from dreamr.sizing.machines import Machine
 from dreamr.sizing.measured import MeasuredPlacement
 
@@ -150,9 +159,10 @@ def _on_one(
             if machine.gpus and machine.devices[layout.target.devices[0]].is_cpu:
                 continue
             used = {*layout.target.devices, *layout.draft.devices}
-            gpus = sum(not machine.devices[index].is_cpu for index in used)
-            shares_cpu = gpus < len(used)
-            copies = max(1, len(machine.gpus) // gpus) if gpus and not shares_cpu else 1
+            shares_cpu = any(machine.devices[index].is_cpu for index in used)
+            copies = (
+                1 if shares_cpu else copies_of([machine.devices[n] for n in used], machine.gpus)
+            )
             yield Candidate(
                 f"{machine.name}: {_where(layout, machine)}",
                 layout_costs(pair, layout, machine.devices),
@@ -166,19 +176,18 @@ def _on_two(
     pair: Pair, machines: Sequence[Machine], context: int | None, pixels: int | None
 ) -> Iterator[Candidate]:
     for first, second in permutations(machines, 2):
-        devices = (*first.gpus, *second.devices)
+        devices = (*first.gpus, *(second.gpus or second.devices))
         for layout in layouts_apart(pair, devices, len(first.gpus), context, pixels):
-            if second.gpus and devices[layout.draft.devices[0]].is_cpu:
-                continue
-            drafts = len(second.gpus) // len(layout.draft.devices) if second.gpus else 1
-            targets = len(first.gpus) // len(layout.target.devices)
+            targets = copies_of([devices[n] for n in layout.target.devices], first.gpus)
+            drafts = copies_of([devices[n] for n in layout.draft.devices], second.devices)
+            kind = _kind(devices[layout.draft.devices[0]], second)
             yield Candidate(
-                f"{first.name} + {second.name}: target on {_listed(len(layout.target.devices))}, "
-                f"draft on {second.name}",
+                f"{first.name} + {second.name}: target on "
+                f"{_gpus(layout.target, devices, first)}, draft on {second.name}{kind}",
                 layout_costs(pair, layout, devices),
                 False,
                 layout.usual,
-                (Use(first, max(1, targets)), Use(second, max(1, drafts))),
+                (Use(first, targets), Use(second, drafts)),
             )
 
 
@@ -188,17 +197,16 @@ def alone(
     """Return the placements of the target alone on one of the machines, with all their memory."""
     single, found = Pair(pair.target, pair.target), []
     for machine in machines:
-        for layout in layouts_apart(
-            single, (*machine.gpus, *machine.gpus), len(machine.gpus), context, pixels
-        ):
-            count = len(layout.target.devices)
+        for layout in layouts_alone(pair.target, machine.gpus, context, pixels):
+            used = [machine.gpus[index] for index in layout.target.devices]
             found.append(
                 Candidate(
-                    f"{machine.name}: target alone on {_listed(count)}",
-                    layout_costs(single, layout, (*machine.gpus, *machine.gpus)),
+                    f"{machine.name}: target alone on "
+                    f"{_gpus(layout.target, machine.gpus, machine)}",
+                    layout_costs(single, layout, machine.gpus),
                     False,
                     layout.target.usual,
-                    (Use(machine, len(machine.gpus) // count),),
+                    (Use(machine, copies_of(used, machine.gpus)),),
                     method="target",
                 )
             )
@@ -210,12 +218,25 @@ def _where(layout: Layout, machine: Machine) -> str:
     if machine.devices[draft[0]].is_cpu:
         place = "CPU" if not layout.colocated else "the same CPU"
     else:
-        place = f"{'the same ' if layout.colocated else ''}{_listed(len(draft))}"
+        place = _gpus(layout.draft, machine.devices, machine)
+        if layout.colocated:
+            place = f"the same {_listed(len(draft))}"
         if layout.colocated and len(layout.target.devices) == 1:
             place = "the same GPU"
     if machine.devices[layout.target.devices[0]].is_cpu:
         return f"target on CPU, draft on {place}"
-    return f"target on {_listed(len(layout.target.devices))}, draft on {place}"
+    return f"target on {_gpus(layout.target, machine.devices, machine)}, draft on {place}"
+
+
+def _gpus(part: Part, devices: Sequence[Device], machine: Machine) -> str:
+    """Return the number of GPUs, with their kind if the machine has several."""
+    return f"{_listed(len(part.devices))}{_kind(devices[part.devices[0]], machine)}"
+
+
+def _kind(device: Device, machine: Machine) -> str:
+    if device.is_cpu or len(equal_groups(machine.gpus)) == 1:
+        return ""
+    return f" ({f'{device.memory / GB:.3g} GB' if device.assumed else device.kind})"
 
 
 def _listed(count: int) -> str:
@@ -247,11 +268,11 @@ def rank(found: Sequence[Candidate], acceptance: float = LIKELY) -> list[Ranked]
 def _promising(found: Sequence[Candidate], acceptance: float) -> list[Candidate]:
     """Return the placements that are fastest with the default options, each kind once."""
     options = ScheduleConfig()
-    timed = {
-        (one.name, one.price): (_latency(_scenario(one, options, acceptance, 1)), one)
-        for one in found
-    }
-    return [one for _, one in sorted(timed.values(), key=lambda pair: pair[0])[:MOST_RANKED]]
+    timed = [(_latency(_scenario(one, options, acceptance, 1)), one) for one in found]
+    fastest: dict[tuple[str, float | None], Candidate] = {}
+    for _, one in sorted(timed, key=lambda pair: pair[0]):
+        fastest.setdefault((one.name, one.price), one)
+    return list(fastest.values())[:MOST_RANKED]
 
 
 def offers(found: Sequence[Candidate], load: Load, acceptance: float = LIKELY) -> list[Offer]:

@@ -25,7 +25,7 @@ from dreamr.sizing import (
 )
 from dreamr.sizing.devices import GB
 from dreamr.sizing.layout import LEAST_CONTEXT, divide, fill
-from dreamr.sizing.memory import USABLE
+from dreamr.sizing.memory import GIB, USABLE
 
 LARGE, SMALL = "Qwen/Qwen3-VL-32B-Instruct", "Qwen/Qwen3-VL-2B-Instruct"
 NAMES = (
@@ -43,9 +43,8 @@ MODELS = st.sampled_from([find_architecture(name) for name in NAMES])
 PAIRS = st.builds(Pair, MODELS, MODELS)
 MEMORY = st.integers(4, 200).map(lambda size: size * GB)
 BYTES = st.integers(0, 10**11)
-DEMANDS = st.builds(
-    Demand, BYTES, BYTES, BYTES, BYTES, st.sampled_from([1, 2**30]), st.none() | BYTES
-)
+GIBS = st.integers(0, 100).map(lambda size: size * GIB)
+DEMANDS = st.builds(Demand, BYTES, BYTES, BYTES, BYTES, st.sampled_from([1, GIB]), st.none() | GIBS)
 
 
 def pair(target: str = LARGE, draft: str = SMALL) -> Pair:

@@ -35,8 +35,8 @@ class Demand:
         full: A conversation of the longest context.
         usual: A usual conversation: an image at the pixel budget, and its reasoning.
         unit: The KV cache is a multiple of this.
-        enough: Largest KV cache, unless a conversation of the full context needs more. None: all
-            memory that is left.
+        enough: Largest KV cache, a multiple of `unit`, unless a conversation of the full context
+            needs more. None: all memory that is left.
     """
 
     weights: int

@@ -55,7 +55,9 @@ def known_models() -> tuple[KnownModel, ...]:
 def known_architecture(name: str) -> Architecture | None:
     """Return the architecture of a model by its name, or None if it is not in the table."""
     model = _by_name(name)
-    return model and read_architecture(
+    if model is None:
+        return None
+    return read_architecture(
         name,
         model.config,
         source=f"table of known models ({model.source})",

@@ -63,9 +63,9 @@ def _stated(quantization: Mapping[str, Any]) -> int | None:
     for bits in (8, 4):
         if any(quantization.get(f"{mark}load_in_{bits}bit") is True for mark in ("", "_")):
             return bits
-    found = [bits for text in _algorithms(quantization) if (bits := _marked(text)) is not None]
-    if found:
-        return max(found)
+    marked = [_marked(text) for text in _algorithms(quantization)]
+    if known := [bits for bits in marked if bits is not None]:
+        return max(known)
     method = str(quantization.get("quant_method", "")).lower()
     return _METHODS.get(method, _marked(method))
 

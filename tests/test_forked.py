@@ -77,3 +77,21 @@ def test_it_can_be_killed_and_waited_for() -> None:
         assert process.poll() is None
         process.kill()
     assert process.returncode == -signal.SIGKILL
+
+
+def test_a_forked_copy_of_a_program_leaves_its_local_engine_alone() -> None:
+    code = """
+import os
+from dreamr.engines.local.process import WorkerProcess
+
+worker = WorkerProcess(1)
+pid = worker.pid
+if (child := os.fork()) == 0:
+    worker.end()
+    os._exit(0)
+os.waitpid(child, 0)
+os.kill(pid, 0)
+print(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] in "RSD")
+worker.end()
+"""
+    assert found(start, code)[1] == "True\n"

@@ -43,6 +43,12 @@ def test_an_unknown_tool_choice_is_refused() -> None:
         (AnswerForm(tool="clock"), "the tool clock, which is not among the tools"),
         (AnswerForm(tool_choice="required"), "must call a tool, but there are none"),
         (AnswerForm(format=JsonSchema("{")), "not JSON text"),
+        (AnswerForm(format=JsonSchema("[" * 200_000)), "not JSON text"),
+        (AnswerForm(format=JsonSchema('{"maximum": 1e999}')), "not JSON text"),
+        (AnswerForm(format=JsonSchema('{"const": "\\ud800"}')), "not JSON text"),
+        (AnswerForm(format=JsonSchema("{}", name="a\ud800")), "half of a character"),
+        (AnswerForm(format=Choice(("a", "\ud800"))), "half of a character"),
+        (AnswerForm(format=Regex("\ud800")), "half of a character"),
     ],
 )
 def test_a_form_that_does_not_fit_the_conversation_is_refused(

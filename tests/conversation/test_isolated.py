@@ -13,6 +13,7 @@ from dreamr.conversation import AttachmentError, read_image, read_image_isolated
 from dreamr.conversation import isolated as _isolated
 from dreamr.conversation.errors import (
     AttachmentEmpty,
+    DecoderUnavailable,
     ImageDamaged,
     ImageTooManyPixels,
     NotAnImage,
@@ -63,6 +64,14 @@ def test_a_decoder_that_crashes_is_a_damaged_image(
 ) -> None:
     monkeypatch.setattr(_isolated, "_BOOT", program)
     with pytest.raises(ImageDamaged):
+        read(noise(3, 2))
+
+
+def test_without_another_process_the_decoder_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "missing"))
+    with pytest.raises(DecoderUnavailable, match="no process can be started"):
         read(noise(3, 2))
 
 

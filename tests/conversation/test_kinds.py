@@ -20,7 +20,7 @@ BOX = b"\0\0\0\x18ftyp"
         (BOX + b"isom", "media", "mov"), (BOX + b"M4A ", "media", "mov"),
         (b"\0\0\x10\0mdat", "media", "mov"), (b"\x1a\x45\xdf\xa3", "media", "matroska"),
         (b"RIFF\0\0\0\0AVI LIST", "media", "avi"), (tone(0.1), "media", "wav"),
-        (b"OggS\0", "media", "ogg"), (b"fLaC", "media", "flac"), (b"ID3\x04", "media", "mp3"),
+        (b"OggS\0", "media", "ogg"), (b"fLaC\0", "media", "flac"), (b"ID3\x04", "media", "mp3"),
         (b"\xff\xfb\x90\x00", "media", "mp3"), (b"\xff\xf3\x40\xc0", "media", "mp3"),
         (b"\xff\xf1\x50\x80", "media", "aac"), (b"\0\0\x01\xba", "media", "mpeg"),
         (b"\x47" + bytes(187) + b"\x47", "media", "mpegts"),
@@ -47,7 +47,8 @@ def test_other_files_are_refused_with_what_is_accepted(head: bytes) -> None:
 
 
 def test_a_text_belongs_into_the_question() -> None:
-    for text in ("Tea 2.50\nMilk 1.20\n", "Grüße " * 2000):
+    marked = ("the free lunch", "the wide road", "BMW 3", "ID3 tags", "#!AMR", "GIF87 or GIF89")
+    for text in ("Tea 2.50\nMilk 1.20\n", "Grüße " * 2000, *marked):
         with pytest.raises(NotAnAttachment, match=r"notes\.txt is text.*question"):
             kind_of(text.encode()[:4096], "notes.txt")
 

@@ -68,3 +68,10 @@ def test_calls_results_and_tools_must_fit_together(
 ) -> None:
     with pytest.raises(BadConversation, match=message):
         conversation.check()
+
+
+@pytest.mark.parametrize("value", ["1e999", "NaN", '"\\ud800"', "[" * 200_000])
+def test_parameters_that_cannot_be_sent_are_refused(value: str) -> None:
+    tool = Tool("weather", parameters=f'{{"type": "object", "maximum": {value}}}')
+    with pytest.raises(BadConversation, match="parameters of tool weather are not JSON text"):
+        replace(LOOP, tools=(tool,)).check()

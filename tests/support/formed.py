@@ -44,7 +44,10 @@ class Formed(Templated):
             return
         number, _ = len(self.formed), self.formed.append(body)
         deltas = self.answers[min(number, len(self.answers) - 1)]
+        lost = self.breaks.pop(0) if self.breaks else None
         for count, delta in enumerate(deltas, 1):
+            if lost is not None and count > lost:
+                raise httpx2.ReadError("gone")
             delta = dict(delta)
             choice: Json = {"index": 0, "logprobs": delta.pop("logprobs", None), "delta": delta}
             yield event_bytes({"choices": [choice], "usage": {"completion_tokens": count}})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from dreamr.conversation import BadConversation, Conversation
+from dreamr.conversation.parts import check_half
+from dreamr.conversation.tools import read_schema
 
 ToolChoice: TypeAlias = Literal["auto", "none", "required"]
 MAX_TOP_LOGPROBS = 20
@@ -105,8 +106,8 @@ class AnswerForm:
         """Check that the form fits a conversation and can be read.
 
         Raises:
-            BadConversation: If a call is demanded without the tool for it, or the schema is not
-                JSON.
+            BadConversation: If a call is demanded without the tool for it, the schema is not JSON,
+                or a text of the format contains an unpaired surrogate.
         """
         names = {tool.name for tool in conversation.tools}
         if self.tool is not None and self.tool not in names:
@@ -115,15 +116,17 @@ class AnswerForm:
             )
         if self.tool_choice == "required" and not names:
             raise BadConversation("the answer must call a tool, but there are none: add tools")
-        if isinstance(self.format, JsonSchema) and not _is_schema(self.format.schema):
-            raise BadConversation("the schema of the answer is not JSON text: pass a JSON Schema")
-
-
-def _is_schema(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict | bool)
-    except (TypeError, ValueError):
-        return False
+        match self.format:
+            case JsonSchema(schema, name):
+                check_half(name)
+                if not isinstance(read_schema(schema), dict | bool):
+                    raise BadConversation(
+                        "the schema of the answer is not JSON text: pass a JSON Schema"
+                    )
+            case Regex(text) | Grammar(text):
+                check_half(text)
+            case Choice(options):
+                check_half(*options)
 
 
 PLAIN = AnswerForm()

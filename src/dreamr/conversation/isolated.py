@@ -18,7 +18,12 @@ import anyio
 import anyio.to_thread
 
 from dreamr.conversation import errors
-from dreamr.conversation.errors import AttachmentError, ImageDamaged, ImageTooManyPixels
+from dreamr.conversation.errors import (
+    AttachmentError,
+    DecoderUnavailable,
+    ImageDamaged,
+    ImageTooManyPixels,
+)
 from dreamr.conversation.images import read_image
 from dreamr.conversation.parts import Image
 
@@ -43,18 +48,23 @@ async def read_image_isolated(data: bytes, *, max_pixels: int, fit: int | None =
     Raises:
         AttachmentError: The errors of `read_image`. A decoder that crashes, or takes longer than a
             minute, raises ImageDamaged.
-        OSError: If no process can be started.
+        DecoderUnavailable: If no process can be started.
     """
     root = str(Path(__file__).resolve().parents[2])
     arguments = [root, str(max_pixels), str(fit or max_pixels)]
     with anyio.move_on_after(_SECONDS):
-        done = await anyio.run_process(
-            [sys.executable, "-P", "-c", _BOOT, *arguments],
-            input=data,
-            stderr=subprocess.DEVNULL,
-            check=False,
-            start_new_session=True,
-        )
+        try:
+            done = await anyio.run_process(
+                [sys.executable, "-P", "-c", _BOOT, *arguments],
+                input=data,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise DecoderUnavailable(
+                f"no process can be started to decode the image: {error.strerror or error}"
+            ) from error
         return await anyio.to_thread.run_sync(_result, done.returncode, done.stdout, data)
     raise ImageDamaged(f"the image was not decoded within {_SECONDS} s: save a smaller copy")
 

@@ -70,21 +70,27 @@ def kind_of(head: bytes, shown: str) -> AttachmentKind:
     Raises:
         NotAnAttachment: If it is of another kind.
     """
-    if head.startswith(_IMAGES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        return AttachmentKind("image")
-    if head[4:8] == b"ftyp" and head[8:12] in _IMAGE_BRANDS:
-        return AttachmentKind("image")
-    container = _container(head)
-    if container:
-        return AttachmentKind("media", container)
+    is_text = _is_text(head)  # some marks are words, such as "free" and "BM"
+    if not is_text and (kind := _marked(head)) is not None:
+        return kind
     if b"%PDF-" in head[:_PDF_WITHIN]:
         return AttachmentKind("pdf")
-    if _is_text(head):
+    if is_text:
         raise NotAnAttachment(
             f"{shown} is text, which is not attached: put the text into the question; "
             f"accepted are {ACCEPTED}"
         )
     raise NotAnAttachment(f"{shown} is not of a known kind: accepted are {ACCEPTED}")
+
+
+def _marked(head: bytes) -> AttachmentKind | None:
+    """Return the kind of an image, video or sound by the mark of its format."""
+    if head.startswith(_IMAGES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return AttachmentKind("image")
+    if head[4:8] == b"ftyp" and head[8:12] in _IMAGE_BRANDS:
+        return AttachmentKind("image")
+    container = _container(head)
+    return AttachmentKind("media", container) if container else None
 
 
 def _container(head: bytes) -> str:

@@ -315,12 +315,12 @@ class Conversation:
         """Check tools, calls and results."""
         for tool in self.tools:
             tool.check()
-            _check_half(tool.name, tool.description, tool.parameters)
+            check_half(tool.name, tool.description, tool.parameters)
         if len({tool.name for tool in self.tools}) != len(self.tools):
             raise BadConversation("two tools have the same name: rename one of them")
         known: set[str] = set()
         for turn in self.turns:
-            _check_half(turn.reasoning, *(text for call in turn.calls for text in astuple(call)))
+            check_half(turn.reasoning, *(text for call in turn.calls for text in astuple(call)))
             if turn.calls and turn.role != "assistant":
                 raise BadConversation(f"a turn of role {turn.role} calls tools: only assistants do")
             if turn.role == "tool" and turn.call_id not in known:
@@ -343,10 +343,10 @@ def _check_part(part: Part) -> None:
             f"a text of a conversation is of type {type(part.text).__name__}, not str"
         )
     if isinstance(part, Text):
-        _check_half(part.text)
+        check_half(part.text)
 
 
-def _check_half(*texts: str) -> None:
+def check_half(*texts: str) -> None:
     """Check that texts contain no unpaired surrogates; see `Conversation.check`."""
     if any(map(_HALF.search, texts)):
         raise BadConversation(

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from dreamr.conversation.errors import BadConversation
 
 NO_PARAMETERS = '{"type": "object", "properties": {}}'
+
+
+def read_schema(text: str) -> Any:
+    """Return the value of JSON text that can be sent to a server; None if it is not such text.
+
+    Numbers that are not finite and unpaired surrogates can be read from JSON text, and not be
+    written to it.
+    """
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +49,11 @@ class Tool:
         """
         if not isinstance(self.name, str) or not self.name:
             raise BadConversation("a tool has no name: give each tool the name of its function")
-        try:
-            schema = json.loads(self.parameters)
-        except (TypeError, ValueError, RecursionError) as error:
+        schema = read_schema(self.parameters)
+        if schema is None:
             raise BadConversation(
                 f"the parameters of tool {self.name} are not JSON text: pass a JSON Schema"
-            ) from error
+            )
         if not isinstance(schema, dict):
             raise BadConversation(
                 f"the parameters of tool {self.name} are not an object: pass a JSON Schema"

@@ -314,6 +314,21 @@ def test_a_request_is_sent_again_until_a_first_piece_has_arrived() -> None:
     assert anyio.run(work) == '{"sum": 3}'
 
 
+def test_reasoning_is_yielded_once_though_a_lost_request_is_sent_again() -> None:
+    server = Formed(answers=[[{"reasoning": "Think."}, *OBJECT]])
+
+    async def work() -> list[AnswerPiece]:
+        async with await opened(server) as engine:
+            server.breaks = [1]
+            context, form = Context(QUESTION), AnswerForm(format=JsonObject())
+            pieces = engine.write_answer(context, form, SamplingParams())
+            return [piece async for piece in pieces]
+
+    pieces = anyio.run(work)
+    assert "".join(piece.reasoning for piece in pieces) == "Think."
+    assert "".join(piece.text for piece in pieces) == '{"sum": 3}'
+
+
 def test_an_answer_without_an_end_is_an_error() -> None:
     server = Formed(answers=[OBJECT], reason=None)
     with pytest.raises(EngineError, match="before the end of the answer"):

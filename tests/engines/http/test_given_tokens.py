@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamr.engines.http.fields import Field
-from dreamr.engines.http.given_tokens import GivenToken, margins, read_given, share_out
+from dreamr.engines.http.given_tokens import (
+    GivenToken,
+    margins,
+    read_given,
+    share_out,
+    text_before,
+)
 
 
 def token(text: str) -> GivenToken:
@@ -100,3 +106,18 @@ def test_margins_stay_finite_for_impossible_tokens() -> None:
     assert (found.min_margin, found.mean_margin, found.surest_mismatch) == (0.0, 0.0, 1.0)
     assert math.isfinite(found.logprob or 0.0)
     assert margins([]).tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "before"),
+    [
+        ((" x",), "caf\u00e9"),
+        (("\ufffd", " x"), None),
+        (("\ufffd", "\ufffd", " x"), None),
+    ],
+)
+def test_the_text_before_a_part_of_a_character_is_not_known(
+    tokens: tuple[str, ...], before: str | None
+) -> None:
+    given = [GivenToken(token, -1.0, None, 2) for token in tokens]
+    assert text_before("caf\u00e9 x", given) == before

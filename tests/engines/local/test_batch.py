@@ -232,6 +232,33 @@ def test_a_failing_call_in_a_shared_pass_fails_alone(text_model: Loaded) -> None
     assert texts(sent)[2] == texts(expected)[2]
 
 
+@pytest.mark.parametrize("kind", STATEFUL)
+def test_a_pass_that_fails_midway_leaves_no_rows_in_a_store_that_cannot_rewind(
+    kind: str, tmp_path: Path
+) -> None:
+    loaded = load_from(save_stateful(kind, tmp_path))
+    scheduler, sent = serve(loaded, talks_for(loaded, 1), prefill=8)
+    layer = loaded.model.decoder._module.layers[-1]  # type: ignore[attr-defined]
+    left = [3]  # passes of the last layer until one fails
+
+    def fail(*_: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise RuntimeError("no room")
+
+    hook = layer.register_forward_pre_hook(fail)
+    scheduler.handle(Stream(0, 0, (), SamplingParams(12)))
+    finish(scheduler)
+    hook.remove()
+    assert [message.call for message in sent if isinstance(message, Failed)] == [0]
+    scheduler.handle(Stream(1, 0, (), SamplingParams(12)))
+    finish(scheduler)
+    fresh, expected = serve(loaded, talks_for(loaded, 1))
+    fresh.handle(Stream(1, 0, (), SamplingParams(12)))
+    finish(fresh)
+    assert texts(sent)[1] == texts(expected)[1]
+
+
 def test_a_failing_shared_pass_without_a_failing_call_is_a_warning(
     text_model: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

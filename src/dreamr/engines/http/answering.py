@@ -179,7 +179,11 @@ class HttpAnswers:
         *,
         continued: bool,
     ) -> AsyncGenerator[AnswerPiece, None]:
-        """Yield the pieces of one request, which is sent again until a first piece has arrived."""
+        """Yield the pieces of one request, which is sent again until text or a call has arrived.
+
+        Reasoning that was yielded before is not repeated.
+        """
+        thought = False
         policy, most = RetryPolicy(self.options.retries), sampling.max_tokens
         if (context := self.info().context) is not None:
             most = min(most, context)
@@ -194,11 +198,12 @@ class HttpAnswers:
                 **info.server.streaming,
                 "max_tokens": most,
             }
-            parser = AnswerParser(self._url, continued)
+            parser, repeats = AnswerParser(self._url, continued), thought
             try:
                 async with aclosing(self._events(conversation, request, parser)) as pieces:
                     async for piece in pieces:
-                        yield piece
+                        thought = thought or bool(piece.reasoning)
+                        yield replace(piece, reasoning="") if repeats else piece
             except TransientError as error:
                 if parser.wrote:
                     raise error.final from error

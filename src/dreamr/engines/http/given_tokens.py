@@ -108,8 +108,14 @@ def share_out(
     return None
 
 
-def text_before(text: str, tokens: Sequence[GivenToken]) -> str:
-    """Return the part of a text before the tokens at its end."""
+def text_before(text: str, tokens: Sequence[GivenToken]) -> str | None:
+    """Return the part of a text before the tokens at its end.
+
+    Returns:
+        None if a token is a part of a character, since it is not known of which.
+    """
+    if any(_HALF in token.text for token in tokens):
+        return None
     for token in reversed(tokens):
         text = _without(text, token.text) or ""
     return text

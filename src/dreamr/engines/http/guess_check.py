@@ -149,7 +149,8 @@ class GuessCheck:
         if not 0 < right <= most:
             return None
         if right < len(tokens):
-            return Checked(text_before(guess, tokens[right:]), right, ended=False)
+            said = text_before(guess, tokens[right:])
+            return None if said is None else Checked(said, right, ended=False)
         after = route.read(sent, url)
         ended = read_finish(after.reason) == "stop" and not (after.text or after.thought)
         return Checked(guess, right, ended)

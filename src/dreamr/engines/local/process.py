@@ -45,6 +45,7 @@ class WorkerProcess:
     """
 
     def __init__(self, threads: int | None) -> None:
+        self._owner = os.getpid()
         self.link, theirs = socket.socketpair()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._status, status = os.pipe()
@@ -67,14 +68,18 @@ class WorkerProcess:
             return self._started(_START_TIMEOUT)
 
     def end(self) -> None:
-        """Close the socket and kill the process. Blocks for milliseconds. Idempotent."""
+        """Close the socket and kill the process. Blocks for milliseconds. Idempotent.
+
+        In a forked copy of the engine's process, only its copies of the descriptors are closed.
+        """
         with self._lock:
             if self._status < 0:
                 return
             self.link.close()
             # A worker that is not started yet finds its socket closed and exits. A readable pipe
             # holds the exit code, or the template is dead and its workers exit themselves.
-            if self._started(0) and self._code is None and not self._readable(0):
+            owned = os.getpid() == self._owner
+            if owned and self._started(0) and self._code is None and not self._readable(0):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._pid or 0, signal.SIGKILL)
                 self._ended(_EXIT_TIMEOUT)

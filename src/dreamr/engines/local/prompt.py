@@ -88,7 +88,7 @@ class Prompter:
             Unsupported: If the model does not accept a part of the conversation.
         """
         messages = [self._message(turn) for turn in conversation.turns]
-        tools = list(map(_tool, conversation.tools))
+        tools = [self._plainly(_tool(tool)) for tool in conversation.tools]
         return self._encode(self._render(messages, **({"tools": tools} if tools else {})))
 
     def opens_thought(self) -> bool:
@@ -133,7 +133,7 @@ class Prompter:
         return f"{self._tokenizer.eos_token or ''}\n{turn.removeprefix(start)}"
 
     def _message(self, turn: Turn) -> Message:
-        more = _call_fields(turn)
+        more = self._plainly(_call_fields(turn))
         if not self._images or (turn.calls and not turn.parts):
             texts = [str(self._part(part)["text"]) for part in turn.parts]
             return {"role": turn.role, "content": "".join(texts), **more}
@@ -191,6 +191,17 @@ class Prompter:
             if name in text:
                 text = text.replace(name, name[0] + _JOINER + name[1:])
         return text
+
+    def _plainly(self, value: Any) -> Any:
+        """Return a value of a message with all its texts plain."""
+        match value:
+            case str():
+                return self._plain(value)
+            case dict():
+                return {self._plain(name): self._plainly(each) for name, each in value.items()}
+            case list():
+                return list(map(self._plainly, value))
+        return value
 
 
 def _tool(tool: Tool) -> Message:

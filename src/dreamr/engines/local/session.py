@@ -41,6 +41,7 @@ class CacheBranch:
         store: Their keys and values.
         kind: Kind of the calls that use the branch.
         busy: Whether a call is using it.
+        unsettled: Whether a pass has begun whose rows are not kept.
     """
 
     def __init__(self, store: Store, kind: Kind) -> None:
@@ -48,6 +49,7 @@ class CacheBranch:
         self.store = store
         self.kind = kind
         self.busy = False
+        self.unsettled = False
 
     def cut(self, length: int) -> None:
         """Keep the first `length` tokens."""
@@ -180,12 +182,17 @@ class Session:
         return branch
 
     def release(self, branch: CacheBranch) -> None:
-        """Give a branch back. It replaces the last idle branch of its kind."""
+        """Give a branch back. It replaces the last idle branch of its kind.
+
+        A store that cannot rewind to any length is dropped after a pass that failed: it may hold
+        rows of some layers that do not belong to its tokens.
+        """
         branch.busy = False
+        broken = branch.unsettled and not self._model.rewinds
         self.branches = [
             other
             for other in self.branches
-            if other.busy or other.kind != branch.kind or other is branch
+            if other.busy or (not broken if other is branch else other.kind != branch.kind)
         ]
 
     def feed(
@@ -252,6 +259,7 @@ class Session:
             head: Whether logits are requested.
         """
         start = len(branch.ids)
+        branch.unsettled = True
         branch.store.reserve(start + len(fresh))
         embeds, extra = self._rows(start, fresh)
         if mask is not None:
@@ -262,6 +270,7 @@ class Session:
         """Keep the first rows of the last pass, which are those of these tokens."""
         branch.store.advance(len(tokens))
         branch.ids += tokens
+        branch.unsettled = False
 
     def positions(self, start: int, stop: int) -> torch.Tensor:
         """Return the positions of the tokens start .. stop - 1 of a branch."""

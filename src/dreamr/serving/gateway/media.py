@@ -299,8 +299,7 @@ class MediaFetcher:
             async with self._reading:
                 return await read_attachment_isolated(file.data, media, name=file.name)
         except DecoderUnavailable as error:
-            wait = {"Retry-After": str(_RETRY_AFTER)}
-            raise ApiError(503, str(error), SERVER, code="overloaded", headers=wait) from error
+            raise _unavailable(error) from error
         except AttachmentError as error:
             raise bad_request(str(error), file.param, f"invalid_{file.kind}") from error
 
@@ -317,11 +316,18 @@ class MediaFetcher:
                 return await read_image_isolated(image.data, max_pixels=most, fit=fit)
             finally:
                 self._decoding.give(pixels)
+        except DecoderUnavailable as error:
+            raise _unavailable(error) from error
         except AttachmentError as error:
             raise bad_request(str(error), image.param, "invalid_image") from error
 
     async def _in_thread(self, work: Callable[..., Found], *arguments: object) -> Found:
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._thread)
+
+
+def _unavailable(error: DecoderUnavailable) -> ApiError:
+    wait = {"Retry-After": str(_RETRY_AFTER)}
+    return ApiError(503, str(error), SERVER, code="overloaded", headers=wait)
 
 
 def _is_of_another_kind(data: bytes) -> bool:

@@ -122,9 +122,13 @@ def _router(found: Plan, router: RouterService) -> str:
 
 
 def _answering(port: int) -> str:
-    """Return a setting with which a unit counts as started when it answers."""
+    """Return a setting with which a unit counts as started when it answers.
+
+    It fails when the process of the unit has ended: systemd waits for it before it restarts one.
+    """
     asked = f"{_CURL} -fsS -m 5 -o /dev/null http://{HOST}:{port}/health"
-    return f"ExecStartPost=/bin/sh -c 'until {asked}; do sleep 2; done'"
+    lives = 'kill -0 "$$MAINPID" 2>/dev/null'
+    return f"ExecStartPost=/bin/sh -c 'until {asked}; do {lives} || exit 1; sleep 2; done'"
 
 
 def _gateway(found: Plan) -> str:

@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from dreamr.engines.local.folder import check_path
 from dreamr.engines.local.options import Hints, LocalOptions, placed, read_hints
+from dreamr.engines.local.worker import _start
 from dreamr.engines.prompts import Questions
 from dreamr.engines.protocol import DType
 from dreamr.errors import ModelNotFound, Unsupported
 from support.attachments import asked, image, sound
+
+_NO_CONNECTION: Any = None  # a model that is not found sends nothing
 
 
 def test_the_default_dtype_on_a_cpu_is_float32() -> None:
     assert LocalOptions().torch_dtype == "float32"
     assert LocalOptions(device="cuda:1").torch_dtype == "auto"
     assert LocalOptions().cpu_dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "order"),
+    [
+        ("cuda:1", None, "PCI_BUS_ID"),
+        ("cuda:1", "FASTEST_FIRST", "FASTEST_FIRST"),
+        ("auto", None, None),
+        ("cpu", None, None),
+    ],
+)
+def test_devices_with_a_number_are_numbered_as_nvidia_smi_does(
+    device: str, given: str | None, order: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", given or "")
+    if given is None:
+        monkeypatch.delenv("CUDA_DEVICE_ORDER")
+    with pytest.raises(ModelNotFound):
+        _start("/none/such", LocalOptions(device=device), _NO_CONNECTION)
+    assert os.environ.get("CUDA_DEVICE_ORDER") == order
 
 
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16"])

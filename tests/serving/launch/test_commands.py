@@ -38,6 +38,7 @@ def test_vllm() -> None:
         "--gpu-memory-utilization", "0.2", "--tensor-parallel-size", "2", "--max-num-seqs", "64",
     )  # fmt: skip
     assert found.environment == {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "2,3",
         "VLLM_API_KEY": "secret",
         "HF_HUB_OFFLINE": "1",
@@ -122,5 +123,12 @@ def test_another_program_takes_the_same_arguments(tmp_path: Path) -> None:
 
 
 def test_variables_of_the_file_win() -> None:
-    given = launch("vllm", devices=(0,), env={"CUDA_VISIBLE_DEVICES": "GPU-8c1"})
-    assert engine_command(given, 8001).environment == {"CUDA_VISIBLE_DEVICES": "GPU-8c1"}
+    env = {"CUDA_DEVICE_ORDER": "FASTEST_FIRST", "CUDA_VISIBLE_DEVICES": "GPU-8c1"}
+    assert engine_command(launch("vllm", devices=(0,), env=env), 8001).environment == env
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "llama.cpp"])
+def test_devices_are_numbered_as_nvidia_smi_does(engine: str) -> None:
+    found = engine_command(launch(engine, devices=(1,)), 8001).environment
+    assert found["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert "CUDA_DEVICE_ORDER" not in engine_command(launch(engine), 8001).environment

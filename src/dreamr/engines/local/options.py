@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from dreamr._cuda_order import CUDA_ORDER
 from dreamr._files import read_bytes
 from dreamr._messages import reason
 from dreamr.conversation import Conversation
@@ -80,6 +82,11 @@ class LocalOptions:
         if self.dtype not in (None, *get_args(DType)):
             known = ", ".join(get_args(DType))
             raise ValueError(f"dtype must be one of {known}, not {self.dtype!r}")
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Environment variables that torch reads before it uses a device that has a number."""
+        return CUDA_ORDER if re.fullmatch(r"cuda:\d+", self.device) else {}
 
     @property
     def torch_dtype(self) -> str:

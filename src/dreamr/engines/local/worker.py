@@ -53,6 +53,8 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
 
     from dreamr.engines.local.folder import check_path
 
+    for variable, text in options.variables.items():
+        os.environ.setdefault(variable, text)
     check_path(name)
     import torch
 

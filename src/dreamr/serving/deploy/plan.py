@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dreamr._api_keys import TRANSCRIBER_KEY
+from dreamr._cuda_order import CUDA_ORDER
 from dreamr._option_specs import BadOption
 from dreamr.engines import is_served
 from dreamr.engines.address import parse_address
@@ -21,6 +22,7 @@ FIRST_PORT = 8001  # of engines whose port the file leaves open
 STARTING_SECONDS = 1800  # that an engine has to load its weights, downloads included
 GATEWAY = "gateway"
 REDIS_PASSWORD = "DREAMR_REDIS_PASSWORD"
+DEVICE_VARIABLES = (VISIBLE, *CUDA_ORDER)
 OPTIONAL = (REDIS_PASSWORD, TRANSCRIBER_KEY)  # secrets that can be empty
 _ANY = "0.0.0.0"
 _RESERVED = (GATEWAY, "prometheus", "grafana")
@@ -78,7 +80,7 @@ class EngineService:
         command = engine_command(launch, self.port, secret, self.taken)
         variables = dict(command.environment)
         if own_devices:
-            variables.pop(VISIBLE, None)
+            variables = {n: t for n, t in variables.items() if n not in DEVICE_VARIABLES}
         named = self.launch.env_variables
         variables |= {n: t for n, t in self.launch.env.items() if n not in named}
         variables |= {name: f"${{{variable}}}" for name, variable in named.items()}

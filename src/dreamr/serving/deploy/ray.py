@@ -9,7 +9,7 @@ from typing import Any
 
 from dreamr._option_specs import BadOption
 from dreamr.serving.deploy.gateway_file import copied_files, dump, gateway_values
-from dreamr.serving.deploy.plan import EngineService, Plan, secret_variable
+from dreamr.serving.deploy.plan import DEVICE_VARIABLES, EngineService, Plan, secret_variable
 from dreamr.serving.options import ServeOptions
 
 IMPORT_PATH = "dreamr.serving.deploy.ray_app:build"
@@ -115,7 +115,7 @@ def _llm(engine: EngineService) -> dict[str, Any]:
         **_flags(engine.model.name, launch.flags),
     }
     command = engine.command(launch.model)
-    variables = {n: t for n, t in command.environment.items() if n != "CUDA_VISIBLE_DEVICES"}
+    variables = {n: t for n, t in command.environment.items() if n not in DEVICE_VARIABLES}
     config: dict[str, Any] = {
         "model_loading_config": {
             "model_id": engine.model.model or launch.model,

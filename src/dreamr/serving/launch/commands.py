@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from dreamr._cuda_order import CUDA_ORDER
 from dreamr._option_specs import BadOption
 from dreamr.pairs import Launch
 from dreamr.serving.launch.ports import HOST
@@ -137,10 +138,11 @@ def _parallel(launch: Launch) -> int | None:
 
 
 def _devices(launch: Launch) -> dict[str, str]:
-    """Return the variable that limits an engine to its devices."""
+    """Return the variables that limit an engine to its devices."""
     if launch.devices is None:
         return {}
-    return {VISIBLE: ",".join(map(str, launch.devices))}
+    order = CUDA_ORDER if launch.devices else {}
+    return {**order, VISIBLE: ",".join(map(str, launch.devices))}
 
 
 def _slots(flags: tuple[str, ...]) -> int | None:

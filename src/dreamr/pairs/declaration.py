@@ -39,6 +39,7 @@ class Launch:
         flags: Further arguments of the engine.
         env: Environment variables of the engine, beside those of dreamr. Never shown.
         env_variables: Of values of `env` that are one variable of dreamr's environment, its name.
+        env_defaults: Of those values, the defaults, where the file gives one.
         command: Program with arguments to start instead of the engine's own. None: the engine's.
             A path relative to the file is absolute here.
     """
@@ -54,6 +55,7 @@ class Launch:
     flags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     env_variables: Mapping[str, str] = field(default_factory=dict)
+    env_defaults: Mapping[str, str] = field(default_factory=dict, repr=False)
     command: tuple[str, ...] | None = None
 
 
@@ -67,6 +69,7 @@ class ModelEntry:
         model: Name of the model at its server. None: its only model.
         api_key: API key of the server, None without one. Never shown.
         api_key_variable: Environment variable that holds the key, if the file names one.
+        api_key_default: Key if that variable is not set, None if it must be. Never shown.
         launch: How to start it, None if it runs already; see `launches`.
         replicas: Number of servers to start.
     """
@@ -76,6 +79,7 @@ class ModelEntry:
     model: str | None = None
     api_key: str | None = field(default=None, repr=False)
     api_key_variable: str | None = None
+    api_key_default: str | None = field(default=None, repr=False)
     launch: Launch | None = None
     replicas: int = 1
 

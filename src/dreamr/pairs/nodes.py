@@ -48,6 +48,7 @@ class Node:
         text: A scalar as it is written, with variables replaced.
         keys: Of a mapping, the nodes of its keys.
         variable: Environment variable that the whole value is, if it is one.
+        default: Default of that variable, None without one.
         raw: A scalar before variables were replaced.
         problem: Why a variable in it has no value, None if there is no such problem.
     """
@@ -58,6 +59,7 @@ class Node:
     text: str = ""
     keys: Mapping[str, Node] | None = None
     variable: str | None = None
+    default: str | None = None
     raw: Any = None
     problem: str | None = None
 
@@ -225,7 +227,9 @@ class _Reader:
             return node
         found, problem = self._variables.replace(text)
         value = typed(found.text) if found.variable is not None else found.text
-        more = {"variable": found.variable, "raw": raw, "problem": problem}
+        more = {
+            "variable": found.variable, "default": found.default, "raw": raw, "problem": problem,
+        }  # fmt: skip
         return _place(event, value, text=found.text, **more)
 
 

@@ -193,6 +193,7 @@ def _model(
         model=values.get("model"),
         api_key=api_key,
         api_key_variable=None if key is None else key.variable,
+        api_key_default=None if key is None else key.default,
         launch=None if launch is None else _launch(launch, node.child("launch"), folder),
         replicas=values.get("replicas", 1),
     )
@@ -202,13 +203,14 @@ def _launch(values: Mapping[str, Any], node: Node, folder: Path) -> Launch:
     env = node.get("env")
     items = {} if env is None else env.value
     variables = {key: one.variable for key, one in items.items() if one.variable}
+    defaults = {key: one.default for key, one in items.items() if one.default is not None}
     given = {key: value for key, value in values.items() if value is not None}
     if "env" in given:
         given["env"] = {key: text for key, text in given["env"].items() if text is not None}
     given["model"] = model_path(values["model"], folder)
     if command := given.get("command"):
         given["command"] = (program_path(command[0], folder), *command[1:])
-    return Launch(**given, env_variables=variables)
+    return Launch(**given, env_variables=variables, env_defaults=defaults)
 
 
 def _options(

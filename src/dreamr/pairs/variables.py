@@ -21,10 +21,12 @@ class Replaced:
     Attributes:
         text: The text.
         variable: Name of the variable that the whole text was, None if it was not one.
+        default: Default of that variable, None without one.
     """
 
     text: str
     variable: str | None = None
+    default: str | None = None
 
 
 def literal(text: str) -> str:
@@ -70,5 +72,5 @@ class Variables:
         made = _FORM.sub(value, text)
         whole = _WHOLE.fullmatch(text)
         variable = _FORM.fullmatch(text) if whole else None
-        name = variable["name"] if variable else None
-        return Replaced(made, name), problems[0] if problems else None
+        name, default = (variable["name"], variable["default"]) if variable else (None, None)
+        return Replaced(made, name, default), problems[0] if problems else None

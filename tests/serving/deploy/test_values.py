@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dreamr.pairs import read_pair_file
-from dreamr.serving.deploy import FORMATS, deployment_files
+from dreamr.serving.deploy import FORMATS, Format, deployment_files
 from support.deployments import SMALL
 
 
@@ -60,6 +60,69 @@ def test_a_literal_key_becomes_a_secret(tmp_path: Path) -> None:
         texts = deployment_files(read_pair_file(path), form).values()
         assert any("M_API_KEY" in text for text in texts)
         assert not any("Hush4711" in text for text in texts)
+
+
+DEFAULTS = """
+models:
+  m:
+    launch:
+      engine: vllm
+      model: a/b
+      env: {HF_TOKEN: "${HF_TOKEN:-}", MODE: "${M:-fast $5}", SAME: "${SAME:-1}", NEEDED: "${SAME}"}
+    api_key: ${BIG_KEY:-none}
+pairs: {p: {target: m}}
+"""
+
+
+def with_defaults(form: Format, tmp_path: Path) -> dict[str, str]:
+    path = tmp_path / "pair.yaml"
+    path.write_text(DEFAULTS)
+    return deployment_files(read_pair_file(path, environment={}, needs_secrets=False), form)
+
+
+def test_compose_demands_no_variable_that_has_a_default(tmp_path: Path) -> None:
+    made = with_defaults("compose", tmp_path)
+    services = yaml.safe_load(made["compose.yaml"])["services"]
+    assert services["m"]["environment"] == {
+        "VLLM_API_KEY": "${BIG_KEY:-none}",
+        "HF_TOKEN": "${HF_TOKEN:-}",
+        "MODE": "${M:-fast $$5}",
+        "SAME": "${SAME:?set it in .env}",  # another place has no default
+        "NEEDED": "${SAME:?set it in .env}",
+    }
+    assert services["gateway"]["environment"] == {"BIG_KEY": "${BIG_KEY:-none}"}
+    lines = made[".env.example"].splitlines()
+    assert {"#BIG_KEY=", "#M=", "HF_TOKEN=", "SAME="} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("compose", "gateway/pair.yaml"),
+        ("kubernetes", "config/pair.yaml"),
+        ("systemd", "pair.yaml"),
+    ],
+)
+def test_a_key_has_its_default_where_the_gateway_runs(
+    form: Format, name: str, tmp_path: Path
+) -> None:
+    text = with_defaults(form, tmp_path)[name]
+    path = tmp_path / "deployed.yaml"
+    path.write_text(text)
+    assert read_pair_file(path, environment={}).models["m"].api_key == "none"
+    set_one = read_pair_file(path, environment={"BIG_KEY": "mine"})
+    assert set_one.models["m"].api_key == "mine"
+
+
+def test_kubernetes_and_systemd_have_the_defaults_of_variables(tmp_path: Path) -> None:
+    secret = yaml.safe_load(with_defaults("kubernetes", tmp_path)["secrets.yaml.example"])
+    assert secret["stringData"] == {"BIG_KEY": "none", "HF_TOKEN": "", "M": "fast $5", "SAME": ""}
+    unit = next(
+        t for n, t in with_defaults("systemd", tmp_path).items() if n.endswith("-m.service")
+    )
+    for line in ("BIG_KEY=none", "HF_TOKEN=", '"M=fast $5"'):
+        assert f"\nEnvironment={line}\n" in unit
+    assert "Environment=SAME" not in unit
 
 
 def test_files_that_a_pair_reads_are_copied(tmp_path: Path) -> None:

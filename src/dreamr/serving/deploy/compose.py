@@ -23,7 +23,6 @@ from dreamr.serving.deploy.images import (
 )
 from dreamr.serving.deploy.plan import (
     GATEWAY,
-    OPTIONAL,
     STARTING_SECONDS,
     EngineService,
     Plan,
@@ -52,8 +51,8 @@ def files(found: Plan) -> dict[str, str]:
     """
     check_transcribers(found)
     found = split(found)
-    services: dict[str, Any] = {engine.name: _engine(engine) for engine in found.engines}
-    services |= {router.name: _router(router) for router in found.routers}
+    services: dict[str, Any] = {engine.name: _engine(found, engine) for engine in found.engines}
+    services |= {router.name: _router(found, router) for router in found.routers}
     services |= {GATEWAY: _gateway(found), **_monitoring()}
     compose = {
         "name": found.name,
@@ -85,7 +84,7 @@ def grafana_dashboard() -> str:
     return data.read_text(encoding="utf-8")
 
 
-def _engine(engine: EngineService) -> dict[str, Any]:
+def _engine(found: Plan, engine: EngineService) -> dict[str, Any]:
     command = contained(engine)
     program, *arguments = command.arguments
     folder = engine.folder
@@ -95,7 +94,7 @@ def _engine(engine: EngineService) -> dict[str, Any]:
     service: dict[str, Any] = {
         "image": engine_image(engine),
         "entrypoint": [program],
-        "command": [_value(argument) for argument in arguments],
+        "command": [_value(found, argument) for argument in arguments],
         "volumes": volumes,
         "ipc": "host",  # processes of one engine share tensors in memory
         "restart": "unless-stopped",
@@ -104,7 +103,7 @@ def _engine(engine: EngineService) -> dict[str, Any]:
         "healthcheck": _health(_answered(engine)),
     }
     if command.environment:
-        service["environment"] = {n: _value(text) for n, text in command.environment.items()}
+        service["environment"] = {n: _value(found, text) for n, text in command.environment.items()}
     if engine.gpus:
         device: dict[str, Any] = {"driver": "nvidia", "capabilities": ["gpu"]}
         devices = engine.launch.devices
@@ -136,18 +135,18 @@ def _gateway(found: Plan) -> dict[str, Any]:
         "healthcheck": _health(["python3", "-c", _READY]),
     }
     if found.keys:
-        service["environment"] = {name: _secret(name) for name in found.keys}
+        service["environment"] = {name: _secret(found, name) for name in found.keys}
     if found.services:
         service["depends_on"] = _healthy(found.services)
     return service
 
 
-def _router(router: RouterService) -> dict[str, Any]:
+def _router(found: Plan, router: RouterService) -> dict[str, Any]:
     program, *arguments = router.command("0.0.0.0", lambda server: f"{server.name}:{server.port}")
     service: dict[str, Any] = {
         "image": ROUTER_IMAGE,
         "entrypoint": [program],
-        "command": [_value(argument) for argument in arguments],
+        "command": [_value(found, argument) for argument in arguments],
         "environment": {**ROUTER_ENVIRONMENT},
         "restart": "unless-stopped",
         "cap_drop": ["ALL"],
@@ -186,15 +185,18 @@ def _health(command: list[str]) -> dict[str, Any]:
     }
 
 
-def _value(text: str) -> str:
-    """Return a text in which Compose replaces nothing but a secret, which must be set."""
+def _value(found: Plan, text: str) -> str:
+    """Return a text in which Compose replaces nothing but a secret."""
     variable = secret_variable(text)
-    return text.replace("$", "$$") if variable is None else _secret(variable)
+    return text.replace("$", "$$") if variable is None else _secret(found, variable)
 
 
-def _secret(variable: str) -> str:
-    """Return a reference to a secret, which must be set unless it can be empty."""
-    return f"${{{variable}:-}}" if variable in OPTIONAL else f"${{{variable}:?set it in {SECRETS}}}"
+def _secret(found: Plan, variable: str) -> str:
+    """Return a reference to a secret, which must be set unless it has a default."""
+    default = found.defaults.get(variable)
+    if default is None:
+        return f"${{{variable}:?set it in {SECRETS}}}"
+    return f"${{{variable}:-{default.replace('$', '$$')}}}"
 
 
 def _monitoring() -> dict[str, Any]:

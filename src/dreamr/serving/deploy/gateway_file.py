@@ -57,7 +57,8 @@ def gateway_values(
         if model.model is not None:
             models[name]["model"] = model.model
         if (variable := key_variable(model)) is not None:
-            models[name]["api_key"] = f"${{{variable}}}"
+            default = found.defaults.get(variable)
+            models[name]["api_key"] = f"${{{variable}{'' if default is None else f':-{default}'}}}"
     pairs: dict[str, Any] = {}
     for name, entry in pair_file.pairs.items():
         given = {option: _moved(option, value) for option, value in entry.given_options.items()}

@@ -194,7 +194,7 @@ def _monitor(found: Plan) -> dict[str, Any]:
 
 
 def _secret(found: Plan) -> dict[str, Any]:
-    values = {"stringData": dict.fromkeys(found.secrets, "")}
+    values = {"stringData": dict.fromkeys(found.secrets, "") | dict(found.defaults)}
     made = manifest("v1", "Secret", found, "secrets", **values)
     made["type"] = "Opaque"
     return made

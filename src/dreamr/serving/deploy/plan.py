@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -159,6 +159,19 @@ class Plan:
         return tuple(sorted(name for name in found if name is not None))
 
     @property
+    def defaults(self) -> Mapping[str, str]:
+        """Values of the secrets that need not be set, by variable.
+
+        One that is used without a default must be set. Of several defaults, the first one counts.
+        """
+        uses = [*_uses(self.pair_file)]
+        needed = {variable for variable, default in uses if default is None}
+        found = dict.fromkeys(OPTIONAL, "")
+        for variable, default in uses:
+            found.setdefault(variable, default or "")
+        return {name: found[name] for name in self.secrets if name in found.keys() - needed}
+
+    @property
     def stop_seconds(self) -> int:
         """Seconds that the gateway needs to stop, with some to spare."""
         return int(self.pair_file.gateway.drain + self.pair_file.gateway.grace) + 15
@@ -286,6 +299,17 @@ def key_variable(model: ModelEntry) -> str | None:
     return re.sub(r"[^A-Z0-9]+", "_", f"{model.name.upper()}_API_KEY")
 
 
+def _uses(pair_file: PairFile) -> Iterator[tuple[str, str | None]]:
+    """Yield the variables of secrets that models name, each with the default of that place."""
+    for model in pair_file.used_models().values():
+        if (key := key_variable(model)) is not None:
+            yield key, model.api_key_default
+        if model.launch is not None:
+            defaults = model.launch.env_defaults
+            for name, variable in model.launch.env_variables.items():
+                yield variable, defaults.get(name)
+
+
 def shared_devices(found: Plan) -> Iterator[tuple[EngineService, EngineService]]:
     """Yield pairs of engines that the file puts on the same GPU."""
     for number, first in enumerate(found.engines):
@@ -312,9 +336,14 @@ def _transcribers(pair_file: PairFile) -> Iterator[tuple[str, str]]:
 
 def secret_lines(found: Plan) -> Iterator[str]:
     """Yield the lines of an environment file in which the values of secrets are left open."""
+    defaults = found.defaults
     for name in found.secrets:
-        if name in OPTIONAL:
-            yield "# Empty if the server needs none:"
+        if defaults.get(name):
+            yield "# Remove the # to replace the default of the pair file:"
+            yield f"#{name}="
+            continue
+        if name in defaults:
+            yield "# Empty if there is none:"
         yield f"{name}="
 
 

@@ -73,8 +73,12 @@ def _engine(found: Plan, engine: EngineService) -> str:
     ]
     secret = {n: t for n, t in command.environment.items() if secret_variable(t)}
     plain = {n: t for n, t in command.environment.items() if n not in secret}
+    used = {*map(secret_variable, (*secret.values(), *command.arguments))}
+    defaults = {name: text for name, text in found.defaults.items() if name in used}
     service = [
         "Type=exec",
+        # The file replaces defaults.
+        *(f"Environment={_escaped(f'{name}={text}')}" for name, text in defaults.items()),
         f"EnvironmentFile=-{_folder(found)}/{SECRETS}",
         f"Environment=PATH={_PATH}",
         *(f"Environment={_escaped(f'{name}={text}')}" for name, text in plain.items()),

@@ -11,9 +11,7 @@ from dreamr.serving.deploy.images import (
     CONFIG,
     GATEWAY_IMAGE,
     GRAFANA_IMAGE,
-    HUB_CACHE,
     KEYS,
-    MODELS,
     PROMETHEUS_IMAGE,
     ROUTER_IMAGE,
     USER,
@@ -21,6 +19,7 @@ from dreamr.serving.deploy.images import (
     contained,
     engine_image,
 )
+from dreamr.serving.deploy.mounts import HUB_CACHE, bind_mounts, named_paths
 from dreamr.serving.deploy.plan import (
     GATEWAY,
     STARTING_SECONDS,
@@ -85,12 +84,12 @@ def grafana_dashboard() -> str:
 
 
 def _engine(found: Plan, engine: EngineService) -> dict[str, Any]:
-    command = contained(engine)
+    others = [path for path in named_paths(engine) if path.exists()]
+    command = contained(engine, others)
     program, *arguments = command.arguments
-    folder = engine.folder
-    volumes = [f"weights:{HUB_CACHE}"]
-    if folder is not None:
-        volumes = [f"{folder}:{MODELS}/{folder.name}:ro"]
+    volumes = bind_mounts(engine, others)
+    if engine.weights is None:
+        volumes.insert(0, f"weights:{HUB_CACHE}")
     service: dict[str, Any] = {
         "image": engine_image(engine),
         "entrypoint": [program],

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from dreamr.serving.deploy.images import (
-    HUB_CACHE,
-    MODELS,
-    ROUTER_IMAGE,
-    contained,
-    engine_image,
-)
+from dreamr.serving.deploy.images import ROUTER_IMAGE, contained, engine_image
 from dreamr.serving.deploy.manifests import (
     deployment,
     http_probe,
@@ -21,6 +14,7 @@ from dreamr.serving.deploy.manifests import (
     secret_variables,
     service,
 )
+from dreamr.serving.deploy.mounts import mounted_weights
 from dreamr.serving.deploy.plan import (
     STARTING_SECONDS,
     EngineService,
@@ -65,7 +59,6 @@ def _pod(found: Plan, engine: EngineService) -> dict[str, Any]:
     command = contained(replace(engine, taken=0.0))  # a pod has GPUs of its own
     program, *arguments = command.arguments
     secrets = {v: f"${{{v}}}" for v in map(secret_variable, arguments) if v is not None}
-    folder = engine.folder
     container: dict[str, Any] = {
         "name": engine.name,
         "image": engine_image(engine),
@@ -73,7 +66,7 @@ def _pod(found: Plan, engine: EngineService) -> dict[str, Any]:
         "args": [_argument(argument) for argument in arguments],
         "ports": [{"name": "http", "containerPort": engine.port}],
         "volumeMounts": [
-            {"name": "weights", "mountPath": _mounted(folder)},
+            {"name": "weights", "mountPath": mounted_weights(engine)},
             {"name": "memory", "mountPath": "/dev/shm"},
         ],
         "startupProbe": http_probe("/health", STARTING_SECONDS),
@@ -95,10 +88,6 @@ def _pod(found: Plan, engine: EngineService) -> dict[str, Any]:
             {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": _MEMORY}},
         ],
     }
-
-
-def _mounted(folder: Path | None) -> str:
-    return HUB_CACHE if folder is None else f"{MODELS}/{folder.name}"
 
 
 def _argument(text: str) -> str:

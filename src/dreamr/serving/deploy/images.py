@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
 from dreamr._messages import short_path
 from dreamr._option_specs import BadOption
 from dreamr._version import __version__
+from dreamr.serving.deploy.mounts import moved
 from dreamr.serving.deploy.plan import EngineService, Plan, own_transcribers
 from dreamr.serving.launch.program import EngineCommand
 
@@ -14,8 +18,6 @@ PROMETHEUS_IMAGE = "prom/prometheus:v3.5.0"
 GRAFANA_IMAGE = "grafana/grafana:12.1.1"
 CONFIG = "/etc/dreamr/config"  # folder of the gateway's pair file in its container
 KEYS = "/etc/dreamr/keys"  # folder of its clients' keys, which cannot be mounted in the other
-MODELS = "/models"  # folder of local weights in a container
-HUB_CACHE = "/root/.cache/huggingface"
 USER = 65532  # of the gateway
 
 _GPU = {
@@ -50,11 +52,15 @@ def engine_image(engine: EngineService) -> str:
     return (_CPU if launch.devices == () else _GPU)[launch.engine]
 
 
-def contained(engine: EngineService) -> EngineCommand:
-    """Return the command of an engine in its container."""
-    folder = engine.folder
-    model = engine.launch.model if folder is None else f"{MODELS}/{folder.name}"
-    command = engine.command(model, own_devices=True)
-    program, *others = command.arguments
-    arguments = (_PROGRAMS.get(program, program), *others)
+def contained(engine: EngineService, others: Collection[Path] = ()) -> EngineCommand:
+    """Return the command of an engine in its container.
+
+    Args:
+        engine: The engine.
+        others: Files and folders that are mounted beside the weights.
+    """
+    engine = moved(engine, others)
+    command = engine.command(engine.launch.model, own_devices=True)
+    program, *rest = command.arguments
+    arguments = (_PROGRAMS.get(program, program), *rest)
     return EngineCommand(arguments, command.environment, command.install)

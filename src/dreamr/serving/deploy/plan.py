@@ -49,10 +49,16 @@ class EngineService:
     taken: float = 0.0
 
     @property
-    def folder(self) -> Path | None:
-        """Folder with the weights, None if they are on the hub."""
+    def weights(self) -> Path | None:
+        """Folder or file with the weights, None if they are on the hub."""
         path = Path(self.launch.model)
         return path if path.is_absolute() else None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether its weights are a file, in the format GGUF."""
+        local = self.weights is not None
+        return local and (self.launch.engine == "llama.cpp" or self.launch.model.endswith(".gguf"))
 
     @property
     def gpus(self) -> int:

@@ -15,7 +15,8 @@ from dreamr.engines import is_served
 from dreamr.engines.address import names_loopback, parse_address
 from dreamr.pairs import PairFile
 from dreamr.serving.deploy import compose, kubernetes, ray, systemd
-from dreamr.serving.deploy.plan import Plan, own_transcribers, plan, shared_devices
+from dreamr.serving.deploy.mounts import beside_weights, named_paths, unmounted
+from dreamr.serving.deploy.plan import EngineService, Plan, own_transcribers, plan, shared_devices
 
 Format: TypeAlias = Literal["compose", "kubernetes", "ray", "systemd"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -54,17 +55,29 @@ def warnings(pair_file: PairFile, form: Format) -> list[str]:
             f"{what}: inside a container, {host} is the container itself: name the machine"
             for what, host in _loopback_hosts(pair_file)
         ]
+        lines += [
+            f"model {engine.model.name}: {short_path(path)} is not mounted: its image must have "
+            "it, or put it beside the weights"
+            for engine in found.engines
+            for path in unmounted(engine, _existing(engine) if form == "compose" else ())
+        ]
     if form in ("compose", "systemd"):
         return lines + [
-            f"model {engine.model.name}: there is no {short_path(engine.folder)} on this machine"
+            f"model {engine.model.name}: there is no {short_path(path)} on this machine"
             for engine in found.engines
-            if engine.folder is not None and not engine.folder.exists()
+            if engine.weights is not None
+            for path in (engine.weights, *beside_weights(engine))
+            if not path.exists()
         ]
     return lines + [
         f"{first.model.name} and {second.model.name} share a GPU in the pair file: {form} gives "
         "each its own, unless the cluster divides GPUs"
         for first, second in shared_devices(found)
     ]
+
+
+def _existing(engine: EngineService) -> list[Path]:
+    return [path for path in named_paths(engine) if path.exists()]
 
 
 def _loopback_hosts(pair_file: PairFile) -> Iterator[tuple[str, str]]:

@@ -101,7 +101,8 @@ def _llama(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
                 f"llama.cpp has no '{name}': remove it from the model {launch.model}; a GGUF file "
                 "is chosen by 'model'"
             )
-    is_file = launch.model.endswith(".gguf") or Path(launch.model).exists()
+    path = Path(launch.model)
+    is_file = launch.model.endswith(".gguf") or path.is_absolute() or path.exists()
     slots = _slots(launch.flags)
     arguments = [
         *(launch.command or ("llama-server",)),

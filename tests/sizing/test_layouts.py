@@ -23,7 +23,7 @@ from dreamr.sizing import (
     parse_nvidia_smi,
     verdict,
 )
-from dreamr.sizing.devices import GB
+from dreamr.sizing.devices import GB, of_memory
 from dreamr.sizing.layout import LEAST_CONTEXT, divide, fill
 from dreamr.sizing.memory import GIB, USABLE
 
@@ -237,6 +237,15 @@ def test_rates_of_other_products_are_assumed(name: str, memory: int) -> None:
     (found,) = parse_nvidia_smi([f"{name}, {memory}"])
     assert found.assumed
     assert found.memory == memory * 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "memory"), [("L40", 24000), ("T400", 16000), ("GH200", 141000), ("RTX A1000", 81920)]
+)
+def test_a_name_within_another_name_is_not_that_product(name: str, memory: int) -> None:
+    (found,) = parse_nvidia_smi([f"NVIDIA {name}, {memory}"])
+    assert found == of_memory(memory * 2**20)
+    assert found.assumed
 
 
 def test_devices_are_read_from_nvidia_smi() -> None:

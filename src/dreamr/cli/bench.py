@@ -97,16 +97,15 @@ def _run(place: OutOptions, options: BenchOptions, run: RunOptions, open_model: 
     if place.out.is_dir():
         plan = plan.on_devices_of(read_config(place.out) or {})
     check_trained(plan.tasks, plan.options, plan.roles, sources=plan.sources)
-    total = plan.samples()
     profile = None
     if not place.out.exists():
         profile = open_profile(plan.options)
         for name in plan.methods:  # a bench that cannot run must not leave a folder
             PRESETS[name].options(plan.options).run_config(profile)
     with Folder(place.out, plan) as folder:
-        if len(folder.done) < total:
+        if folder.left:
             folder.begin_session(_session(plan))
-        with shown(stderr_console(), total, "samples") as show:
+        with shown(stderr_console(), len(folder.planned), "samples") as show:
             interrupts.run(
                 partial(
                     run_bench,

@@ -27,7 +27,7 @@ PLAN = Plan(("vqa",), ("target",), limit=3)
 SPAN = Span("draft", 0.0, 0.1, "accepted", 0, 1, 9, 0.93, True)
 SAMPLES = [
     Sample("vqa", index, "grid", "target", 1, True, "red", "answer", 0.5, 0.1, 30, 3, (SPAN,))
-    for index in range(3)
+    for index in sorted(index for _, index, *_ in PLAN.keys())
 ]
 
 
@@ -89,6 +89,28 @@ def test_a_bench_that_is_refused_gives_its_folder_free(folder: Path) -> None:
     other = Plan(("vqa",), ("draft",), limit=3)
     for _ in range(2):
         assert "another configuration" in error_of(lambda: Folder(folder, other))
+
+
+def test_samples_of_other_problems_are_refused_and_the_folder_stays_as_it_is(folder: Path) -> None:
+    replace_line(folder, 2, changed(index=7))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert error_of(lambda: Folder(folder, replace(PLAN, limit=5))) == (
+        f"{folder} has samples of problems that this bench does not draw, such as vqa 7: name "
+        "another folder"
+    )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_larger_limit_is_stored_with_its_first_sample(folder: Path) -> None:
+    larger = replace(PLAN, limit=4)
+    with Folder(folder, larger) as opened:
+        ((_, index, *_),) = opened.left
+    with Folder(folder, PLAN):
+        pass
+    with Folder(folder, larger) as opened:
+        opened.add(replace(SAMPLES[0], index=index))
+        assert not opened.left
+    assert "--limit must be at least that" in error_of(lambda: Folder(folder, PLAN))
 
 
 def replace_line(folder: Path, number: int, line: bytes) -> None:

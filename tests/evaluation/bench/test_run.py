@@ -196,6 +196,18 @@ def test_the_limit_of_a_bench_may_grow_but_not_shrink(tmp_path: Path) -> None:
         bench(tmp_path)
 
 
+def test_a_larger_limit_adds_problems_and_keeps_those_before(tmp_path: Path) -> None:
+    row = {"attachments": None, "question": "How many?", "answer": "1"}
+    (tmp_path / "own.jsonl").write_text(f"{json.dumps(row)}\n" * 100, encoding="utf-8")
+    plan = Plan((str(tmp_path / "own.jsonl"),), ("target",), limit=5)
+    before = bench(tmp_path / "out", plan)
+    seen: list[Progress] = []
+    after = bench(tmp_path / "out", replace(plan, limit=30), on_progress=seen.append)
+    assert after[:5] == before
+    assert len({sample.key for sample in after}) == len(after) == 30
+    assert [(one.done, one.total) for one in seen] == [(done, 30) for done in range(6, 31)]
+
+
 def test_samples_without_a_configuration_are_not_mixed_with_others(tmp_path: Path) -> None:
     (tmp_path / "samples.jsonl").write_text("")
     with pytest.raises(BenchError, match="has samples but no"):

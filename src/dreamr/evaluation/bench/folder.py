@@ -38,25 +38,33 @@ class Folder:
 
     Attributes:
         path: Path of the folder.
-        done: Keys of the stored samples.
+        planned: Keys of all samples of the complete bench.
+        done: Keys of the stored samples, a subset of `planned`.
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
         """Open the folder, or create it.
 
+        A larger limit is stored with the first sample, so a bench that is refused after this leaves
+        the configuration as it is.
+
         Raises:
             BenchError: If another process runs a bench in the folder, the folder has a bench of
-                another configuration, or a file is broken; the message names the process, or the
-                file and the line.
+                another configuration or samples of other problems, or a file is broken; the message
+                names the process, or the file and the line.
+            TaskError: If a task of the plan cannot be loaded.
             Unwritable: If the folder cannot be written.
         """
         self.path = path
         if path.is_file():
             raise BenchError(f"{path} is a file: name a folder")
+        self.planned = plan.keys()
+        self._config: dict[str, Any] | None = None  # to be stored with the next sample
         with ExitStack() as stack, writing(path, _ADVICE):
             stack.enter_context(FolderLock(path, BenchError))
             self._claim(plan)
             self.done = self._recover()
+            self._check_problems()
             self._file = stack.enter_context(FileIO(path / SAMPLES, "a"))
             self._open = stack.pop_all()
 
@@ -71,6 +79,11 @@ class Folder:
     ) -> None:
         self._open.close()
 
+    @property
+    def left(self) -> frozenset[Key]:
+        """Keys of the samples that are not stored yet."""
+        return self.planned - self.done
+
     def add(self, sample: Sample) -> None:
         """Append one sample to samples.jsonl.
 
@@ -79,6 +92,9 @@ class Folder:
                 samples are intact.
         """
         line = json.dumps(sample.to_json(), ensure_ascii=False).encode() + b"\n"
+        if self._config is not None:
+            self._write_config(self._config)
+            self._config = None
         with writing(self.path, _ADVICE):
             append_line(self._file, line)
         self.done.add(sample.key)
@@ -133,12 +149,13 @@ class Folder:
         self._replace(self.path / PROVENANCE, json.dumps(sessions, indent=2) + "\n")
 
     def _claim(self, plan: Plan) -> None:
-        """Write the configuration, or check that it equals the one in the folder."""
-        path, own = self.path / CONFIG, plan.to_json()
+        """Write the configuration of a new bench, or check that it continues the stored one."""
+        own = plan.to_json()
         there = read_config(self.path)
         if there is None:
             if (self.path / SAMPLES).exists():
                 raise BenchError(f"{self.path} has samples but no {CONFIG}: name another folder")
+            self._write_config(own)
         else:
             if isinstance(options := there.get("options"), dict):
                 # A version of dreamr without an option did what its default does.
@@ -154,8 +171,24 @@ class Folder:
                     f"{self.path} has a bench of {there['limit']} problems per task: "
                     f"--limit must be at least that, not {own['limit']}"
                 )
-        if own != there:
-            self._replace(path, _yaml().safe_dump(own, sort_keys=False))
+            if own != there:
+                self._config = own
+
+    def _check_problems(self) -> None:
+        """Check that all stored samples are of the plan.
+
+        Others are there if the file of a task has changed, or if its loader draws other problems
+        with a larger limit.
+        """
+        if other := self.done - self.planned:
+            task, index, *_ = min(other)
+            raise BenchError(
+                f"{self.path} has samples of problems that this bench does not draw, such as "
+                f"{task} {index}: name another folder"
+            )
+
+    def _write_config(self, config: Mapping[str, Any]) -> None:
+        self._replace(self.path / CONFIG, _yaml().safe_dump(dict(config), sort_keys=False))
 
     def _recover(self) -> set[Key]:
         """Return the keys of the stored samples; remove an incomplete last line."""

@@ -146,10 +146,19 @@ class Plan:
                 for method in rng.sample(self.methods, len(self.methods)):
                     yield Batch(method, concurrency, batch)
 
+    def keys(self) -> frozenset[Key]:
+        """Return the keys of all samples of the complete bench."""
+        return frozenset(
+            (task, index, method, concurrency)
+            for task, items in self._load().items()
+            for index in items.numbers
+            for method in self.methods
+            for concurrency in self.concurrency
+        )
+
     def samples(self) -> int:
         """Return the number of samples of the complete bench."""
-        problems = sum(map(len, self._load().values()))
-        return problems * len(self.methods) * len(self.concurrency)
+        return len(self.keys())
 
     def _load(self) -> dict[str, Items]:
         return {

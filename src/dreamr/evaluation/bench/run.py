@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import islice
 
 from dreamr._concurrency import gather_bounded
 from dreamr.engines import OpenModel, open_model
@@ -69,19 +69,18 @@ async def run_bench(
         ModelNotFound: If a model does not exist.
         Unsupported: If a model cannot be opened.
     """
-    left = (batch for batch in plan.batches() if not folder.done.issuperset(batch.keys()))
-    first = next(left, None)
-    if first is None:
+    if not folder.left:
         return
     options = plan.in_dtypes_of(folder.dtypes if folder.done else {}).options
     async with Models(options, plan.roles, open_model, profile) as models:
         if models.dtypes:
             folder.claim_dtypes(models.dtypes)
-        bench = _Bench(plan, folder, models, plan.samples(), on_progress)
+        bench = _Bench(plan, folder, models, len(folder.planned), on_progress)
         for batch in islice(plan.batches(), warm_up * len(plan.methods)):
             await bench.warm_up(batch)
-        for batch in chain((first,), left):
-            await bench.measure(batch)
+        for batch in plan.batches():
+            if not folder.done.issuperset(batch.keys()):
+                await bench.measure(batch)
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         folder.end_session({"finished": finished, "memory_mb": models.memory_mb})
 

@@ -12,7 +12,8 @@ from dreamr.evaluation.tasks.public import BENCHMARKS, ENDINGS, table
 
 LIMIT = 1_000  # default number of problems of tasks that are not benchmarks or files
 
-# limit, seed, split; that of a task with levels also takes the keyword `levels`
+# limit, seed, split; a larger limit gives the same problems and others. That of a task with levels
+# also takes the keyword `levels`.
 Loader: TypeAlias = Callable[..., Items]
 
 _TESTBED = "dreamr-testbed"

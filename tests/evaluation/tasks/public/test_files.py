@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,12 @@ def test_a_limit_draws_the_same_problems_for_the_same_seed_in_the_files_order(
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(list(numbers) == sorted(numbers) for numbers in drawn)
     assert len(load("realworldqa", limit=100, source=path)) == 40
+
+
+def test_a_larger_limit_draws_the_same_problems_and_others(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", REALWORLDQA, [asked("red") for _ in range(100)])
+    drawn = [set(load("realworldqa", limit=n, source=path).numbers) for n in range(1, 101, 3)]
+    assert all(less < more for less, more in pairwise(drawn))
 
 
 def test_if_the_hub_cannot_be_reached_the_error_says_what_to_pass(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ class Benchmark:
         """Return the items in the order of the files; each is read on access.
 
         Args:
-            limit: Number of units to draw, or None for all. A unit comes with all its items.
+            limit: Number of units to draw, or None for all. A unit comes with all its items. A
+                larger number draws the same units and others.
             seed: Seed of the draw.
             source: A folder or a file; None fetches the files from the hub.
 
@@ -101,5 +102,6 @@ def _draw(entries: Sequence[Entry], limit: int | None, seed: int) -> list[Entry]
     units = list(dict.fromkeys(entry.unit for entry in entries))
     if limit is None or limit >= len(units):
         return list(entries)
-    drawn = set(Random(seed).sample(units, limit))
+    # The order of all units, since samples of different sizes need not contain each other.
+    drawn = set(Random(seed).sample(units, len(units))[:limit])
     return [entry for entry in entries if entry.unit in drawn]

@@ -33,8 +33,10 @@ def problems(count: int = 3) -> Problems:
     return Problems({"docmath": load("docmath", limit=count, split="train")})
 
 
-def records_of(out: Path, pair: OpenModel, method: Any = "sequential") -> list[Record]:
-    chosen = RunOptions(method=method)
+def records_of(
+    out: Path, pair: OpenModel, method: Any = "sequential", target: Path | None = None
+) -> list[Record]:
+    chosen = RunOptions(method=method, target=None if target is None else str(target))
 
     async def work() -> None:
         await record(problems(), out, chosen, open_model=pair)
@@ -169,6 +171,21 @@ def test_records_of_another_method_are_refused(tmp_path: Path, pair: Pair) -> No
         records_of(out, pair, "target")
 
 
+def test_records_of_another_model_are_refused(tmp_path: Path, pair: Pair) -> None:
+    out, model = tmp_path / "records.jsonl", tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"before")
+    first = records_of(out, pair, target=model)
+    assert records_of(out, pair, target=model) == first
+    (model / "model.safetensors").write_bytes(b"retrained")
+    with pytest.raises(BadTraining, match=r"records of another target \(.*: name another file"):
+        records_of(out, pair, target=model)
+    with pytest.raises(BadTraining, match="records of another target"):
+        records_of(out, pair)
+    assert list(Records([out])) == first
+
+
 @pytest.mark.parametrize(
     ("evidence", "ending"), [(None, Ending.DELIMITER), (Evidence(0.1, 0.9), Ending.CAP)]
 )
@@ -237,6 +254,7 @@ def turns(role: Any = "user", *parts: Any) -> list[Any]:
         ("[1, 2]", r"\[1, 2\] instead of a JSON object"),
         ("{}", "'version' is missing"),
         (changed(version=7), "version 7 instead of 1"),
+        (changed(models={"target": 3}), "'models' is .* instead of an object of texts"),
         (changed(version=True), "'version' is true, which has the wrong type"),
         (changed(steps=...), "'steps' is missing"),
         (changed(name=5), "'name' is 5, which has the wrong type"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dreamr._concurrency import gather_bounded
@@ -38,13 +39,15 @@ async def record(
         on_done: Called with the number of records in the file and the name of the last one.
 
     Raises:
-        BadTraining: If the file is not a file of records, or holds records of another method.
+        BadTraining: If the file is not a file of records, or holds records of another method or of
+            other models.
         Unwritable: If the file cannot be written.
         EngineLost: If a model is lost and cannot be opened again.
         RunFailed: If a run fails, or a model is lost at both attempts to solve a problem.
     """
     with RecordFile(out, alone=True) as file:
-        done = _recorded(out, options.method)
+        identities: dict[str, str] = {role: options.source(role).identity for role in options.roles}
+        done = _recorded(out, options.method, identities)
         left = [number for number in range(len(problems)) if problems.name(number) not in done]
         if not left:
             return
@@ -54,7 +57,8 @@ async def record(
                 item, name = problems[number], problems.name(number)
                 result = await _solve(models, item.conversation, options)
                 right = item.right(result.answer)
-                file.add(record_of(name, item.conversation, result, right))
+                one = record_of(name, item.conversation, result, right)
+                file.add(replace(one, models=identities))
                 done.add(name)
                 on_done(len(done), name)
 
@@ -73,11 +77,11 @@ async def _solve(models: Models, conversation: Conversation, options: RunOptions
     return result
 
 
-def _recorded(out: Path, method: str) -> set[str]:
+def _recorded(out: Path, method: str, models: Mapping[str, str]) -> set[str]:
     """Return the names of the records in a file.
 
     Raises:
-        BadTraining: If a line is not a record, or is of another method.
+        BadTraining: If a line is not a record, or is of another method or of other models.
     """
     names: set[str] = set()
     if not out.is_file():  # a pipe or a device
@@ -86,4 +90,10 @@ def _recorded(out: Path, method: str) -> set[str]:
         names.add(one.name)
         if one.method != method:
             raise BadTraining(f"{out} holds records of method {one.method}: name another file")
+        for role, model in models.items():
+            if (stored := one.models.get(role, model)) != model:
+                raise BadTraining(
+                    f"{out} holds records of another {role} ({stored}, now {model}): name another "
+                    "file"
+                )
     return names

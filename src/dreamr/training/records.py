@@ -6,8 +6,8 @@ A file of records is in JSON Lines format. Images, pages, frames and sounds are 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from types import NoneType
@@ -26,7 +26,7 @@ from dreamr.training.record_values import get_one_of, get_value, shown
 
 _VERSION = 1
 BEGINNING = b'{"version": 1, "name": "'  # of each line
-_NOT_NEEDED = {"conversation", "transcripts"}  # in a line
+_NOT_NEEDED = {"conversation", "transcripts", "models"}  # in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class Record:
         complete: Whether the run reached an answer.
         right: Whether the answer is right; None if there is no scorer.
         transcripts: What was heard in each sound; empty if the models got the sounds themselves.
+        models: By role, a hash of the weights of each model, or the name of a remote one; empty if
+            unknown.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Record:
     complete: bool
     right: bool | None = None
     transcripts: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def prompt(self) -> Conversation:
@@ -147,6 +150,7 @@ def to_line(record: Record) -> str:
         "complete": record.complete,
         "right": record.right,
         **({"transcripts": record.transcripts} if record.transcripts else {}),
+        **({"models": dict(record.models)} if record.models else {}),
     }
     return json.dumps(values, ensure_ascii=False)
 
@@ -252,6 +256,7 @@ def _from_line(line: bytes) -> Record:
         get_value(values, "complete", bool),
         get_value(values, "right", bool, NoneType),
         _transcripts(values, len(conversation.sounds)),
+        _models(values),
     )
 
 
@@ -262,6 +267,13 @@ def _transcripts(values: Any, sounds: int) -> tuple[str, ...]:
     if len(texts) not in (0, sounds):
         raise ValueError(f"{len(texts)} transcripts of {sounds} sounds")
     return tuple(texts)
+
+
+def _models(values: Any) -> dict[str, str]:
+    models = values.get("models", {})
+    if not isinstance(models, dict) or not all(isinstance(name, str) for name in models.values()):
+        raise ValueError(f"'models' is {shown(models)} instead of an object of texts")
+    return models
 
 
 def _conversation_from_json(values: Any) -> Conversation:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ PLAN = Plan(("vqa",), ("target",), limit=3)
 SPAN = Span("draft", 0.0, 0.1, "accepted", 0, 1, 9, 0.93, True)
 SAMPLES = [
     Sample("vqa", index, "grid", "target", 1, True, "red", "answer", 0.5, 0.1, 30, 3, (SPAN,))
-    for index in sorted(index for _, index, *_ in PLAN.keys())
+    for _, index, *_ in sorted(PLAN.keys())
 ]
 
 
@@ -83,6 +84,38 @@ def test_a_bench_continues_on_its_device_unless_another_one_is_named(folder: Pat
 @pytest.mark.parametrize("config", [{}, {"options": None}, {"options": {"device": 3}}])
 def test_a_configuration_without_a_device_changes_nothing(config: dict[str, Any]) -> None:
     assert PLAN.on_devices_of(config) == PLAN
+
+
+def session(**weights: str | None) -> dict[str, Any]:
+    return {"models": {role: {"name": role, "weights": own} for role, own in weights.items()}}
+
+
+def begin(path: Path, **weights: str | None) -> None:
+    with Folder(path, replace(PLAN, limit=4)) as opened:
+        opened.begin_session(session(**weights))
+
+
+def test_a_bench_does_not_mix_weights(folder: Path) -> None:
+    begin(folder, target="5e1f", draft="0c2a")
+    begin(folder, target=None, draft="0c2a")  # of a server, weights are unknown
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said = error_of(partial(begin, folder, target="5e1f", draft="77aa"))
+    assert "has samples with other weights of the draft (hash 0c2a, now 77aa)" in said
+    said = error_of(partial(begin, folder, target="77aa"))
+    assert "has samples with other weights of the target (hash 5e1f, now 77aa)" in said
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_bench_without_samples_may_begin_with_other_weights(tmp_path: Path) -> None:
+    for weights in ("5e1f", "77aa"):
+        begin(tmp_path / "bench", target=weights)
+    assert len(read_sessions(tmp_path / "bench")) == 2
+
+
+@pytest.mark.parametrize("models", [None, [], {"target": None}, {"target": {"weights": 3}}])
+def test_a_session_without_weights_says_nothing_about_them(folder: Path, models: object) -> None:
+    (folder / "provenance.json").write_text(json.dumps([{"models": models}]))
+    begin(folder, target="5e1f")
 
 
 def test_a_bench_that_is_refused_gives_its_folder_free(folder: Path) -> None:

@@ -103,10 +103,14 @@ class Folder:
         """Append the provenance of this session.
 
         Raises:
-            BenchError: If provenance.json is broken.
+            BenchError: If the folder has samples of models with other weights, or provenance.json
+                is broken.
             Unwritable: If it cannot be written.
         """
-        self._write_sessions([*read_sessions(self.path), session])
+        before = read_sessions(self.path)
+        if self.done:
+            self._check_weights(before, session)
+        self._write_sessions([*before, session])
 
     @property
     def dtypes(self) -> dict[str, str]:
@@ -186,6 +190,20 @@ class Folder:
                 f"{self.path} has samples of problems that this bench does not draw, such as "
                 f"{task} {index}: name another folder"
             )
+
+    def _check_weights(
+        self, before: Sequence[Mapping[str, Any]], session: Mapping[str, Any]
+    ) -> None:
+        """Check that the models still have the weights of the sessions before, where known."""
+        stored: dict[str, str] = {}
+        for one in before:
+            stored |= _weights(one)
+        for role, weights in _weights(session).items():
+            if stored.get(role, weights) != weights:
+                raise BenchError(
+                    f"{self.path} has samples with other weights of the {role} (hash "
+                    f"{stored[role]}, now {weights}): name another folder"
+                )
 
     def _write_config(self, config: Mapping[str, Any]) -> None:
         self._replace(self.path / CONFIG, _yaml().safe_dump(dict(config), sort_keys=False))
@@ -289,6 +307,17 @@ def _read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise BenchError(f"cannot read {path}: {reason(error)}") from error
+
+
+def _weights(session: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hashes of the weights of a session's models, by role, where known."""
+    models = session.get("models")
+    found = models.items() if isinstance(models, dict) else ()
+    return {
+        role: model["weights"]
+        for role, model in found
+        if isinstance(model, dict) and isinstance(model.get("weights"), str)
+    }
 
 
 def _samples(path: Path, content: bytes) -> list[Sample]:

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from dreamr import RunOptions
 from dreamr.errors import DreamrError, Unsupported, Unwritable
 from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.report.page import (
@@ -115,6 +116,21 @@ def test_the_report_is_written_next_to_the_samples(reported):
     assert {"results.json", "speedup-accuracy.png", "latency.png"} <= names
     assert not [name for name in names if name.endswith(".part")]
     assert load_results(folder) == figures(SMALL, ideal_seconds(SMALL))
+
+
+def test_efficiency_is_that_of_a_replay_with_the_options_of_the_bench(tmp_path):
+    config = "tasks: [vqa]\noptions: {final_answer: draft, gate: of another version}\n"
+    folder = write_folder(tmp_path, SMALL, config)
+    write_report(folder)
+    options = RunOptions(final_answer="draft")
+    assert load_results(folder) == figures(SMALL, ideal_seconds(SMALL, options))
+    assert load_results(folder) != figures(SMALL, ideal_seconds(SMALL))
+
+
+def test_invalid_options_in_a_configuration_are_one_clear_line(tmp_path):
+    folder = write_folder(tmp_path, SMALL, "options: {window: 0}\n")
+    with pytest.raises(ReportError, match=r"config\.yaml: --window must be at least 1"):
+        write_report(folder)
 
 
 def test_results_contain_their_setup(reported):

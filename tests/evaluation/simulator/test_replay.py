@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamr.evaluation.bench import Sample, Span
+from dreamr import RunOptions
+from dreamr.evaluation.bench import Plan, Sample, Span
 from dreamr.evaluation.bench.sample import spans_of
 from dreamr.evaluation.simulator import (
     WORKER,
@@ -31,7 +32,7 @@ from dreamr.evaluation.simulator.fitting import (
 )
 from dreamr.evaluation.simulator.replaying import _Recorded
 from dreamr.evaluation.simulator.script import draw_script
-from dreamr.evaluation.simulator.tables import fitted_costs
+from dreamr.evaluation.simulator.tables import fitted_costs, replayed
 from dreamr.schedules import Fallback, ScheduleConfig
 from dreamr.trace import Event, lay_out
 
@@ -202,14 +203,22 @@ SKIPPED_THEN_JUDGED = (
 CALL = Span("judge", 0.3, 0.8, "judging", 2, 1, 14)
 
 
-def test_an_eager_fallback_without_spans_reads_from_the_start_of_the_run() -> None:
-    run = a_run(*SKIPPED_THEN_JUDGED, CALL)
-    fallbacks: list[Fallback] = ["eager", "on-reject"]
-    found = [
-        opening(run, 0.01, MethodTraits.of("fpsr", ScheduleConfig(fallback=fallback)))
-        for fallback in fallbacks
-    ]
-    assert [each and each.seconds for each in found] == [pytest.approx(0.8), pytest.approx(0.5)]
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        (ScheduleConfig(fallback="eager"), 0.8),
+        (ScheduleConfig(fallback="eager", independent=True), 0.8),
+        (ScheduleConfig(), 0.8),
+        (ScheduleConfig(independent=True), 0.5),
+        (ScheduleConfig(fallback="on-reject"), 0.5),
+    ],
+)
+def test_a_fallback_that_always_runs_reads_from_the_start_of_the_run_without_spans(
+    options: ScheduleConfig, seconds: float
+) -> None:
+    opened = opening(a_run(*SKIPPED_THEN_JUDGED, CALL), 0.01, MethodTraits.of("fpsr", options))
+    assert opened is not None
+    assert opened.seconds == pytest.approx(seconds)
 
 
 def test_without_spans_of_the_target_its_prefill_takes_as_long_as_alone() -> None:
@@ -336,6 +345,45 @@ def test_failed_runs_of_the_target_alone_are_left_out() -> None:
     target, samples = bench("fpsr", ScheduleConfig(), problems=4)
     broken = [failed(target[0]), *target[1:]]
     assert replay(broken, samples).problems == 3
+
+
+OF_BENCH = [
+    (RunOptions(final_answer="draft"), ScheduleConfig(final_answer="draft")),
+    (RunOptions(resamples=2), ScheduleConfig(resamples=2)),
+    (RunOptions(judge_batch="step"), ScheduleConfig(judge_batch="step")),
+    (RunOptions(target="http://localhost:8000"), ScheduleConfig(independent=True)),
+]
+
+
+@pytest.mark.parametrize(("options", "schedule"), OF_BENCH)
+def test_a_bench_is_replayed_with_its_options(
+    options: RunOptions, schedule: ScheduleConfig, tmp_path: Path
+) -> None:
+    slow = replace(PAIR, judge=0.001, judge_step=0.001)
+    target, samples = (
+        [Sample.from_json(one.to_json()) for one in side]  # times are rounded in a file
+        for side in bench("fpsr", schedule, slow, problems=15, acceptance=0.6, again=0.8)
+    )
+    found = replay(target, samples, "fpsr", schedule)
+    plan = Plan(("vqa",), ("target", "fpsr"), 15, options=options)
+    (tmp_path / "config.yaml").write_text(json.dumps(plan.to_json()))  # JSON is YAML too
+    lines = [json.dumps(one.to_json()) + "\n" for one in (*target, *samples)]
+    (tmp_path / "samples.jsonl").write_text("".join(lines))
+    (row,) = replayed(tmp_path).rows
+    assert row["predicted"] == pytest.approx(found.speedup)
+    assert row["ideal"] == pytest.approx(found.ideal_speedup)
+    assert ideal_seconds([*target, *samples], options) == {
+        ("vqa", "fpsr", 1): pytest.approx(found.ideal_seconds / 15)
+    }
+
+
+def test_options_of_a_bench_that_are_invalid_are_named(tmp_path: Path) -> None:
+    lines = [json.dumps(one.to_json()) for one in (ALONE, a_run(*SKIPPED_THEN_JUDGED, CALL))]
+    (tmp_path / "samples.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "config.yaml").write_text("version: 1\nlimit: 1\noptions: {window: 0}\n")
+    for use in (replayed, fitted_costs):
+        with pytest.raises(BadScenario, match=r"config.yaml: --window must be at least 1"):
+            use(tmp_path)
 
 
 def test_the_same_samples_give_the_same_prediction() -> None:

@@ -12,7 +12,7 @@ from dreamr.evaluation.bench.folder import (
 )
 from dreamr.evaluation.bench.models import Models
 from dreamr.evaluation.bench.options import SET_BY_BENCH, BenchOptions
-from dreamr.evaluation.bench.plan import Plan
+from dreamr.evaluation.bench.plan import Plan, schedule_options
 from dreamr.evaluation.bench.presets import PRESETS, STANDARD
 from dreamr.evaluation.bench.run import Progress, run_bench
 from dreamr.evaluation.bench.sample import MEDIA, Sample, Span
@@ -39,4 +39,5 @@ __all__ = [
     "read_samples",
     "read_sessions",
     "run_bench",
+    "schedule_options",
 ]

@@ -19,6 +19,13 @@ from dreamr.steps import Role
 
 Key = tuple[str, int, str, int]  # see `Sample.key`
 
+# Options on which the schedule of a run depends. Those of the gate and of the models do not matter
+# for a replay of its steps and verdicts.
+_OF_SCHEDULE = (
+    *("window", "fallback", "deterministic", "final_answer", "judge_batch", "resamples"),
+    *("max_steps", "max_tokens", "target"),
+)
+
 
 class PlannedProblem:
     """A problem whose images are not drawn or read before they are needed.
@@ -178,6 +185,21 @@ class Plan:
             "sources": dict(self.sources),
             "options": self.options.to_json(),
         }
+
+
+def schedule_options(config: Mapping[str, Any]) -> RunOptions:
+    """Return the stored options of a bench on which its schedules depend, the others by default.
+
+    Args:
+        config: Configuration of the bench, as `Plan.to_json` returns it; empty if there is none.
+
+    Raises:
+        BadOption: If one of them is invalid.
+    """
+    stored = config.get("options")
+    if not isinstance(stored, dict):
+        return RunOptions()
+    return RunOptions(**{name: stored[name] for name in _OF_SCHEDULE if name in stored})
 
 
 def _interleave(loaded: Mapping[str, Items]) -> Iterator[PlannedProblem]:

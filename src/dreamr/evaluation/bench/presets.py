@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dreamr._options import RunOptions
+from dreamr.engines import is_served
 from dreamr.errors import Unsupported
+from dreamr.runner import RunConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,16 @@ class Preset:
     def options(self, base: RunOptions) -> RunOptions:
         """Return the options of the preset, with models and limits of `base`."""
         return replace(base, profile=base.profile if self.profiled else None, **self.values)
+
+    def replayed(self, base: RunOptions) -> RunConfig:
+        """Return the configuration of runs that are replayed; the gate of a profile is left out.
+
+        Args:
+            base: Options of the bench. A target on a server serves its calls independently.
+        """
+        config = self.options(replace(base, profile=None)).run_config()
+        options = replace(config.options, independent=is_served(base.target))
+        return replace(config, options=options)
 
 
 def _fpsr() -> dict[str, Preset]:

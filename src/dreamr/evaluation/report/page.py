@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreamr._files import read_bytes
 from dreamr._messages import reason
+from dreamr._option_specs import BadOption
 from dreamr._output_files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench import (
@@ -23,6 +24,7 @@ from dreamr.evaluation.bench import (
     BenchError,
     Sample,
     read_samples,
+    schedule_options,
 )
 from dreamr.evaluation.report import columns as _columns
 from dreamr.evaluation.report.aggregate import figures
@@ -87,12 +89,16 @@ def write_report(folder: Path) -> Path:
         Path of the page.
 
     Raises:
-        ReportError: If the folder has no samples.
+        ReportError: If the folder has no samples, or its configuration has invalid options.
         Unwritable: If the folder cannot be written.
         Unsupported: If matplotlib, jinja2 or yaml is not installed.
     """
     samples, provenance = load_samples(folder), load_provenance(folder)
-    results = figures(samples, ideal_seconds(samples))
+    try:
+        options = schedule_options(provenance.config)
+    except BadOption as error:
+        raise ReportError(f"{folder / CONFIG}: {error}") from error
+    results = figures(samples, ideal_seconds(samples, options))
     content = {
         **results.to_json(),
         "attachments": attached(samples),

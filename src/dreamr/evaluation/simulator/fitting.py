@@ -66,7 +66,8 @@ class MethodTraits:
     @classmethod
     def of(cls, method: str, options: ScheduleConfig) -> Self:
         """Return the traits of a method with these options."""
-        return cls(method == "fpsr" and options.fallback == "eager", method == "lookahead")
+        always = ("eager",) if options.independent else ("eager", "auto")  # see `ScheduleConfig`
+        return cls(method == "fpsr" and options.fallback in always, method == "lookahead")
 
 
 @dataclass(frozen=True, slots=True)

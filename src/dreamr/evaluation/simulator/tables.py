@@ -19,6 +19,7 @@ from dreamr.evaluation.simulator.scenario import STEPWISE, Scenario, simulate
 from dreamr.schedules import ScheduleConfig
 
 if TYPE_CHECKING:
+    from dreamr._options import RunOptions
     from dreamr.evaluation.bench import Sample
 
 Row: TypeAlias = dict[str, Any]
@@ -123,7 +124,8 @@ def replayed(folder: Path, methods: Sequence[str] = ()) -> Replays:
         methods: Names in the bench or names of schedules; if empty, all methods.
 
     Raises:
-        BadScenario: If the samples cannot be read or none of them can be replayed.
+        BadScenario: If the samples or the options of the bench cannot be read, or none of them can
+            be replayed.
     """
     by_method = _by_method(sample for sample in _samples(folder) if sample.concurrency == 1)
     target = by_method.pop("target", [])
@@ -132,9 +134,9 @@ def replayed(folder: Path, methods: Sequence[str] = ()) -> Replays:
             f"{folder} has no samples of 'target' at concurrency 1, the baseline of a replay: "
             "run the bench with the method target too"
         )
-    rows, left_out = [], {}
+    rows, left_out, options = [], {}, _options(folder)
     for label, samples in by_method.items():
-        known = _schedule(label)
+        known = _schedule(label, options)
         if known is None or (methods and label not in methods and known[0] not in methods):
             continue
         try:
@@ -175,10 +177,11 @@ def fitted_costs(folder: Path, method: str = "fpsr") -> Costs:
         method: Name of a method in the bench.
 
     Raises:
-        BadScenario: If the samples cannot be read, or the bench lacks one of the methods.
+        BadScenario: If the samples or the options of the bench cannot be read, or it lacks one of
+            the methods.
     """
     by_method = _by_method(sample for sample in _samples(folder) if sample.concurrency == 1)
-    known = _schedule(method)
+    known = _schedule(method, _options(folder))
     if known is None or not by_method.get("target") or not by_method.get(method):
         raise BadScenario(
             f"{folder} has no samples of 'target' and {method!r} at concurrency 1: run the bench "
@@ -187,18 +190,25 @@ def fitted_costs(folder: Path, method: str = "fpsr") -> Costs:
     return fit(by_method["target"], by_method[method], MethodTraits.of(*known)).costs
 
 
-def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float]:
+def ideal_seconds(
+    samples: Iterable[Sample], options: RunOptions | None = None
+) -> dict[tuple[str, str, int], float]:
     """Return mean ideal seconds per problem, by task, method and concurrency.
 
     Ideal seconds count the engines' own work alone, as in `Prediction.ideal_seconds`. Methods that
     do not work on whole steps, runs at a concurrency above 1, and tasks on which no run of a method
     can be replayed are left out.
+
+    Args:
+        samples: Samples of a bench.
+        options: Options of the bench, see `dreamr.evaluation.bench.schedule_options`; by default
+            those of a bench without any.
     """
     by_method = _by_method(sample for sample in samples if sample.concurrency == 1)
     target = by_method.pop("target", [])
     found = {}
     for label, own in by_method.items():
-        known = _schedule(label)
+        known = _schedule(label, options)
         if known is None or not target:
             continue
         try:
@@ -215,7 +225,7 @@ def ideal_seconds(samples: Iterable[Sample]) -> dict[tuple[str, str, int], float
 
 def works_on_steps(label: str) -> bool:
     """Check whether a method of a bench works on whole steps, so that its runs can be replayed."""
-    return _schedule(label) is not None
+    return _schedule(label, None) is not None
 
 
 def _by_method(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
@@ -234,13 +244,30 @@ def _samples(folder: Path) -> list[Sample]:
         raise BadScenario(str(error)) from error
 
 
-def _schedule(label: str) -> tuple[str, ScheduleConfig] | None:
-    """Return the schedule of a bench's method and its options, or None if it cannot be replayed."""
+def _options(folder: Path) -> RunOptions:
+    from dreamr._option_specs import BadOption
+    from dreamr.evaluation.bench import CONFIG, BenchError, read_config, schedule_options
+
+    try:
+        return schedule_options(read_config(folder) or {})
+    except BenchError as error:
+        raise BadScenario(str(error)) from error
+    except BadOption as error:
+        raise BadScenario(f"{folder / CONFIG}: {error}") from error
+
+
+def _schedule(label: str, options: RunOptions | None) -> tuple[str, ScheduleConfig] | None:
+    """Return the schedule of a bench's method and its options, or None if it cannot be replayed.
+
+    Args:
+        label: Name of the method.
+        options: Options of the bench; None for the default ones.
+    """
     from dreamr._options import RunOptions
     from dreamr.evaluation.bench import PRESETS
 
     if label not in PRESETS:
         return None
-    config = PRESETS[label].options(RunOptions()).run_config()
+    config = PRESETS[label].replayed(options or RunOptions())
     speculates = config.method in STEPWISE and config.method not in ("draft", "target")
     return (config.method, config.options) if speculates else None

@@ -24,8 +24,10 @@ from dreamr.evaluation.bench import PRESETS, BenchError, Folder, Plan, Progress,
 from dreamr.evaluation.bench import models as models_of_benches
 from dreamr.evaluation.bench.plan import Batch, PlannedProblem
 from dreamr.evaluation.report import write_report
+from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.tasks import Item, Items, UnknownTask
 from dreamr.gate import CascadeGate, Profile, RatioGate, write_profile
+from support.published import MMBENCH, mmbench, write
 
 OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
 PLAN = Plan(("vqa", "story"), ("target", "fpsr", "specreason-7"), limit=3)
@@ -206,6 +208,17 @@ def test_a_larger_limit_adds_problems_and_keeps_those_before(tmp_path: Path) -> 
     assert after[:5] == before
     assert len({sample.key for sample in after}) == len(after) == 30
     assert [(one.done, one.total) for one in seen] == [(done, 30) for done in range(6, 31)]
+
+
+def test_rotations_of_a_question_are_one_problem_of_a_report(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.parquet", MMBENCH, [mmbench(answer="A")])
+    plan = Plan(("mmbench",), ("target",), limit=1, sources={"mmbench": str(source)})
+    models = ScriptedModels({"script": "It is seen.\n\nAnswer: A"})
+    found = bench(tmp_path / "out", plan, models)
+    assert [sample.right for sample in found] == [True, False, False]
+    assert {sample.problem for sample in found} == {("mmbench", "241")}
+    figure = figures(found).cells["mmbench", "target", 1]
+    assert (figure.n, figure.accuracy.value) == (1, 0.0)
 
 
 def test_samples_without_a_configuration_are_not_mixed_with_others(tmp_path: Path) -> None:

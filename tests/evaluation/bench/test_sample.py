@@ -46,6 +46,15 @@ def test_a_sample_of_an_earlier_version_says_nothing_about_attachments():
     assert Sample.from_json(row) == sample()
 
 
+def test_a_sample_without_a_unit_is_a_problem_of_its_own():
+    row = sample(unit="241").to_json()
+    assert Sample.from_json(row).problem == ("vqa", "241")
+    del row["unit"]
+    assert Sample.from_json(row).problem == ("vqa", "3")
+    with pytest.raises(ValueError, match="'unit' has the wrong type"):
+        Sample.from_json({**row, "unit": 241})
+
+
 @pytest.mark.parametrize("counts", [{"pictures": 1}, {"pages": "2"}, {"pages": True}, [1]])
 def test_attachments_of_another_type_are_refused(counts):
     with pytest.raises(ValueError, match="'attachments' has"):

@@ -82,6 +82,69 @@ def test_a_regression_is_a_problem_that_only_the_target_alone_solves():
     assert only(samples, "target").regressions.value == 0.0
 
 
+def rotated(method, wrong, problems=1, rotations=4, **changes):
+    """Runs of questions that are each asked in several ways; `wrong` are indices."""
+    return [
+        run_of(method, 1.0, i, right=i not in wrong, unit=str(i // rotations), **changes)
+        for i in range(problems * rotations)
+    ]
+
+
+def test_a_problem_that_is_asked_in_several_ways_is_right_if_all_answers_are():
+    found = only([*rotated("target", ()), *rotated("fpsr", {2})], "fpsr")
+    assert (found.n, found.paired, found.accuracy.value) == (1, 1, 0.0)
+    assert (found.difference.value, found.regressions.value) == (-1.0, 1.0)
+    both = only([*rotated("target", {0}), *rotated("fpsr", {2})], "fpsr")
+    assert (both.difference.value, both.regressions.value) == (0.0, 0.0)
+
+
+def test_only_the_ways_that_both_methods_were_asked_are_compared():
+    found = only([*rotated("target", {3})[:3], *rotated("fpsr", {3})], "fpsr")
+    assert (found.accuracy.value, found.paired, found.difference.value) == (0.0, 1, 0.0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.tuples(st.booleans(), st.floats(0.5, 9.0)),
+            st.tuples(st.booleans(), st.floats(0.5, 9.0)),
+            st.sampled_from(["accepted", "rejected"]),
+        ),
+        min_size=2,
+        max_size=5,
+    ),
+    st.integers(2, 4),
+)
+@settings(max_examples=15, deadline=None)
+def test_equal_ways_to_ask_a_problem_change_no_estimate_of_problems(drawn, ways):
+    def samples(each):
+        return [
+            run_of(
+                method, values[1], number * each + way, right=values[0], unit=str(number),
+                spans=(drafted(0, fate, None), kept(1)) if method == "fpsr" else (),
+            )
+            for number, (base, own, fate) in enumerate(drawn)
+            for method, values in (("target", base), ("fpsr", own))
+            for way in range(each)
+        ]  # fmt: skip
+
+    once, often = only(samples(1), "fpsr"), only(samples(ways), "fpsr")
+    for name in ("accuracy", "difference", "regressions", "speedup", "speedup_median"):
+        one, other = getattr(once, name), getattr(often, name)
+        assert (other.value, other.low, other.high) == pytest.approx((one.value, one.low, one.high))
+    assert (often.n, often.paired) == (once.n, once.paired)
+    assert often.throughput == pytest.approx(once.throughput / ways)
+
+
+def test_the_ideal_speed_up_of_problems_with_several_runs_is_that_of_their_runs():
+    found = only(
+        [*rotated("target", ()), *rotated("fpsr", ())],
+        "fpsr",
+        ideal_seconds={("vqa", "fpsr", 1): 0.5},
+    )
+    assert (found.ideal_speedup, found.efficiency) == (2.0, 0.5)
+
+
 def test_drafted_tokens_are_a_share_of_the_committed_tokens():
     spans = (drafted(0, "accepted", True, tokens=30), drafted(1, "rejected", False, tokens=50))
     found = only([run_of("fpsr", 1.0, spans=spans, tokens=40)], "fpsr")

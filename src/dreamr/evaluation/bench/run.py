@@ -175,6 +175,7 @@ class _Bench:
             spans=trace_of(result, check),
             attempt=attempt,
             attachments=attachments_of(item.conversation),
+            unit=item.unit,
         )
 
 

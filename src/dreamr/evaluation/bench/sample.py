@@ -82,6 +82,8 @@ class Sample:
             else None.
         attachments: Number of images, pages, frames and sounds of the problem (see `MEDIA`), of
             those that it has.
+        unit: Identifier of the problem in a score, see `Item.unit`. None: it has no other samples
+            of the same method and concurrency.
     """
 
     task: str
@@ -100,6 +102,12 @@ class Sample:
     attempt: int = 1
     share: float | None = None
     attachments: Mapping[str, int] = field(default_factory=dict)
+    unit: str | None = None
+
+    @property
+    def problem(self) -> tuple[str, str]:
+        """Task and identifier of the problem in a score, which all its samples share."""
+        return (self.task, str(self.index) if self.unit is None else self.unit)
 
     @property
     def key(self) -> tuple[str, int, str, int]:
@@ -158,8 +166,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "seconds": _NUMBER,
     "spans": list,
     "attachments": dict,
+    "unit": (str, NoneType),
 }
-_DEFAULTED = ("attempt", "share", "attachments")
+_DEFAULTED = ("attempt", "share", "attachments", "unit")
 _SPAN_TYPES: tuple[type | tuple[type, ...], ...] = (
     *(str, _NUMBER, _NUMBER, str, int, int, int),
     *(_MAYBE_NUMBER, (bool, NoneType), (str, NoneType)),

@@ -3,15 +3,19 @@
 Methods are compared with the target alone on the problems that both have run at the same
 concurrency, so an unfinished bench has figures too. A failed run counts as a wrong answer and is
 left out of all times.
+
+A problem that is asked in several ways, such as a question of MMBench, has several runs. It counts
+once, is right if all of them are, and is drawn with all of them in a bootstrap. Latencies, tokens
+and steps are those of single runs.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import fmean
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 from dreamr.evaluation.bench import Sample, Span
 from dreamr.evaluation.report.methods import BASE, rank
@@ -28,7 +32,9 @@ from dreamr.evaluation.report.statistics import (
 )
 from dreamr.trace import LaneName
 
-Pair: TypeAlias = tuple[Sample, Sample]  # target alone and method, on the same problem
+T = TypeVar("T")
+
+Pair: TypeAlias = tuple[Sample, Sample]  # target alone and method, on the same item
 
 
 def figures(samples: Iterable[Sample], ideal_seconds: Mapping[Key, float] | None = None) -> Results:
@@ -51,7 +57,7 @@ def figures(samples: Iterable[Sample], ideal_seconds: Mapping[Key, float] | None
 
 
 def pairs(base: Iterable[Sample], own: Iterable[Sample]) -> list[Pair]:
-    """Match samples of the same problem at the same concurrency."""
+    """Match samples of the same item at the same concurrency."""
     known = {(s.task, s.index, s.concurrency): s for s in base}
     return [(known[key], s) for s in own if (key := (s.task, s.index, s.concurrency)) in known]
 
@@ -70,13 +76,15 @@ class _Speed:
 
     @classmethod
     def of(cls, paired: Sequence[Pair], ideal: float | None) -> Self:
-        """Compute the figures from pairs without failed runs; `ideal` is in seconds per problem."""
-        base, own = [a.wall for a, _ in paired], [b.wall for _, b in paired]
+        """Compute the figures from pairs without failed runs; `ideal` is in seconds per run."""
+        problems = _by_problem(paired)
+        base = [sum(a.wall for a, _ in problem) for problem in problems]
+        own = [sum(b.wall for _, b in problem) for problem in problems]
         known = bool(own) and all(own)
         gain = sum(base) / sum(own) if known else None
         alone = known and all(b.concurrency == 1 for _, b in paired)
         tokens_gain = _over(sum(a.tokens for a, _ in paired), sum(b.tokens for _, b in paired))
-        best = fmean(base) / ideal if base and ideal else None
+        best = sum(base) / len(paired) / ideal if base and ideal else None
         return cls(
             # With concurrent problems, the time of one depends on the others.
             speedup=ratio_of_sums(base, own) if alone else None,
@@ -102,7 +110,10 @@ class _Drafting:
     @classmethod
     def of(cls, own: Sequence[Sample]) -> Self:
         """Compute the figures; the draft alone has none, since nothing is decided on."""
-        decided = [[span for span in s.spans if span.decided] for s in own]
+        decided = [
+            [span for s in problem for span in s.spans if span.decided]
+            for problem in _grouped(own, lambda s: s.problem)
+        ]
         if all(span.lane == "draft" for s in own for span in s.spans) or not any(decided):
             decided = []
         checked = [span for s in own for span in checkable(s.spans)] if decided else []
@@ -171,20 +182,22 @@ class _Times:
             busy_draft=share("draft"),
             busy_judge=share("judge"),
             busy_target=share("target"),
-            throughput=_over(len(timed), wall),
+            throughput=_over(len({s.problem for s in timed}), wall),
             token_rate=_over(sum(s.tokens for s in timed), wall),
         )
 
 
 def _cell(own: Sequence[Sample], base: Sequence[Sample], ideal: float | None) -> Figures:
     paired = pairs(base, own)
+    problems = _grouped(own, lambda s: s.problem)
+    right = sum(all(s.right for s in problem) for problem in problems)
     speed = _Speed.of([(a, b) for a, b in paired if "failed" not in (a.finish, b.finish)], ideal)
     drafting, costs = _Drafting.of(own), _Costs.of(own)
     times = _Times.of([s for s in own if s.finish != "failed"])
     return Figures(
-        n=len(own),
-        paired=len(paired),
-        accuracy=wilson(sum(s.right for s in own), len(own)),
+        n=len(problems),
+        paired=len(_by_problem(paired)),
+        accuracy=wilson(right, len(problems)),
         difference=_difference(paired),
         speedup=speed.speedup,
         speedup_median=speed.speedup_median,
@@ -223,13 +236,34 @@ def _cell(own: Sequence[Sample], base: Sequence[Sample], ideal: float | None) ->
 def _difference(paired: Sequence[Pair]) -> Estimate | None:
     if not paired:
         return None
-    return paired_difference([a.right for a, _ in paired], [b.right for _, b in paired])
+    return paired_difference(*zip(*_right(paired), strict=True))
 
 
 def _regressions(paired: Sequence[Pair]) -> Estimate | None:
     if not paired:
         return None
-    return wilson(sum(a.right and not b.right for a, b in paired), len(paired))
+    right = _right(paired)
+    return wilson(sum(base and not own for base, own in right), len(right))
+
+
+def _right(paired: Sequence[Pair]) -> list[tuple[bool, bool]]:
+    """Return for each problem whether the target alone and the method are right."""
+    return [
+        (all(a.right for a, _ in problem), all(b.right for _, b in problem))
+        for problem in _by_problem(paired)
+    ]
+
+
+def _by_problem(paired: Iterable[Pair]) -> list[list[Pair]]:
+    return _grouped(paired, lambda pair: pair[1].problem)
+
+
+def _grouped(values: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Return the values with the same key together, in the order of their first ones."""
+    groups: dict[Hashable, list[T]] = {}
+    for value in values:
+        groups.setdefault(key(value), []).append(value)
+    return list(groups.values())
 
 
 def _drafted(own: Sequence[Sample]) -> float | None:

@@ -73,7 +73,8 @@ SPEEDUP = Column(
 ACCURACY = Column(
     "accuracy %",
     lambda f: percent(f.accuracy),
-    "Share of right answers. A failed run counts as wrong. Wilson interval.",
+    "Share of right answers. A problem that is asked in several ways is right if all its answers "
+    "are. A failed run counts as wrong. Wilson interval.",
 )
 DIFFERENCE = Column(
     "accuracy difference",

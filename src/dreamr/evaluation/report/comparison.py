@@ -38,13 +38,13 @@ class Bench:
     Attributes:
         name: Folder of the bench.
         results: Its figures.
-        problems: Task and index of its problems; None if only figures were kept.
+        problems: Its problems, see `Sample.problem`; None if only figures were kept.
         conditions: Configuration and provenance that should be equal in all benches.
     """
 
     name: str
     results: Results
-    problems: frozenset[tuple[str, int]] | None
+    problems: frozenset[tuple[str, str]] | None
     conditions: Mapping[str, str]
 
 
@@ -71,7 +71,7 @@ def load_bench(folder: Path) -> Bench:
     kept = (folder / SAMPLES).exists() or not (folder / RESULTS).exists()
     samples = load_samples(folder) if kept else []
     results = figures(samples) if kept else load_results(folder)
-    problems = frozenset((s.task, s.index) for s in samples) if kept else None
+    problems = frozenset(s.problem for s in samples) if kept else None
     return Bench(str(folder), results, problems, _conditions(load_provenance(folder)))
 
 

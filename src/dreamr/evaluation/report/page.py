@@ -267,7 +267,7 @@ def _lead(results: Results, method: str | None, concurrency: int) -> str:
 
 def _about(results: Results, samples: Sequence[Sample]) -> str:
     sides = ", ".join(map(str, results.concurrencies))
-    problems = len({(s.task, s.index) for s in samples})
+    problems = len({s.problem for s in samples})
     return (
         f"{problems:,} problems of {', '.join(results.tasks)}; "
         f"{len(results.methods)} methods; concurrency {sides}"
@@ -285,7 +285,7 @@ def _warnings(results: Results) -> list[str]:
                 "were not run with the target alone and are not compared"
             )
         if task != MEAN and found.unfinished:
-            lines.append(f"{where}: {found.unfinished} of {found.n} runs are unfinished")
+            lines.append(f"{where}: {found.unfinished} runs are unfinished")
         is_replayed = concurrency == 1 and works_on_steps(method)
         if task != MEAN and is_replayed and found.paired and found.ideal_speedup is None:
             lines.append(
@@ -299,7 +299,7 @@ def _cards(results: Results, samples: Sequence[Sample]) -> list[tuple[str, str]]
     wall = sum(s.wall for s in samples)
     return [
         (f"{len(samples):,}", "runs"),
-        (f"{len({(s.task, s.index) for s in samples}):,}", "problems"),
+        (f"{len({s.problem for s in samples}):,}", "problems"),
         (str(len(results.methods)), "methods"),
         (f"{sum(s.tokens for s in samples):,}", "tokens committed"),
         (seconds(wall) if wall < 100 else f"{wall / 60:.0f} min", "wall-clock time of all runs"),

@@ -46,9 +46,9 @@ class Figures:
     None if the samples do not contain a figure.
 
     Attributes:
-        n: Problems.
+        n: Problems. One that is asked in several ways counts once, see `Sample.unit`.
         paired: Problems that the target alone has run too.
-        accuracy: Share of right answers.
+        accuracy: Share of the problems that are answered right, in all their runs.
         difference: Accuracy minus that of the target alone, on the paired problems.
         speedup: Ratio of the summed seconds, at concurrency 1 only; equals time_gain * tokens_gain.
         speedup_median: Median of the problems' own ratios, at concurrency 1 only.

@@ -16,9 +16,9 @@ key. The draft of the servers comes and goes more often than the target. Bounds:
   the scripted models are compared word for word.
 - No response has status 500, and each kind of client gets the responses that it is meant to get.
 - Memory, descriptors and tasks of the gateways do not grow.
+- When the models are left alone, both gateways are well again and answer.
 
 Reported without a bound: how long after their deadlines clients with short ones got their answers.
-- When the models are left alone, both gateways are well again and answer.
 """
 
 from __future__ import annotations

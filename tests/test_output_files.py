@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamr._output_files import discard_parts, open_output, replace_file, writing
-from dreamr.cli.outputs import LiveOutput, Output
+from dreamr._output_files import Output, discard_parts, open_output, replace_file, writing
+from dreamr.cli.live_output import LiveOutput
 from dreamr.errors import Unwritable
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ SEVERAL = "results-multi-image.json"
 HARD = "results-multi-image-hard.json"
 
 
+@cache
 def load(path: Path) -> Figures:
     """Read the figures of a results file."""
     found: Figures = json.loads(path.read_text("utf-8"))["figures"]

@@ -178,6 +178,47 @@ class OutputFile:
             _sync_folder(self.target.parent)
 
 
+class Output:
+    """A file that is checked now and written later.
+
+    Its previous content stays until the new content is complete, and for good if nothing is
+    written or writing fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Check that the file can be written.
+
+        Raises:
+            Unwritable: If it cannot.
+        """
+        self.path = path
+        with writing(path):
+            self._file: OutputFile | None = open_output(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.discard()
+
+    def write(self, text: str) -> None:
+        """Write the whole content, once.
+
+        Raises:
+            Unwritable: If that fails, for example because the disk is full.
+        """
+        file, self._file = self._file, None
+        assert file is not None
+        with writing(self.path), file:
+            file.write(text.encode("utf-8", "replace"))
+
+
 def _open_output(path: Path) -> OutputFile:
     direct = open_direct(path)
     if direct is not None:

@@ -15,12 +15,11 @@ from rich.table import Table
 from dreamr._option_rules import MODEL_RULES
 from dreamr._option_specs import OptionRules, OptionSpec, Unused
 from dreamr._options import RunOptions
-from dreamr._output_files import writing
+from dreamr._output_files import Output, writing
 from dreamr._plugins import import_plugins
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
-from dreamr.cli.outputs import Output
 from dreamr.cli.progress import shown
 from dreamr.cli.screen import stderr_console
 from dreamr.engines import OpenModel, is_served

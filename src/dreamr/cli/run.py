@@ -16,11 +16,12 @@ from dreamr._media_options import READING
 from dreamr._option_rules import RUN_RULES, greedy
 from dreamr._option_specs import Conflict, OptionRules, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
+from dreamr._output_files import Output
 from dreamr._reasoner import Reasoner
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, EXIT_STATUS, METHODS, epilog
 from dreamr.cli.flags import Declared, command, run_flags
-from dreamr.cli.outputs import LiveOutput, Output
+from dreamr.cli.live_output import LiveOutput
 from dreamr.cli.screen import Screen, printable, stderr_console
 from dreamr.cli.streams import LostOutput, stdin_bytes, text_of
 from dreamr.conversation import MAX_BYTES, Attachment, Conversation, MediaOptions, read_attachment

@@ -23,12 +23,12 @@ from dreamr._messages import short_path
 from dreamr._option_rules import DRAFT_REVISION_RULE, MODEL_RULES, RUN_RULES
 from dreamr._option_specs import BadOption, OptionRules, OptionSpec, Unused, option_specs
 from dreamr._options import RunOptions
+from dreamr._output_files import Output
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import ENVIRONMENT, epilog
 from dreamr.cli.flags import Declared, command, run_flags
-from dreamr.cli.outputs import Output
 from dreamr.cli.pair_flag import PairUse
 from dreamr.cli.progress import Show, shown
 from dreamr.cli.screen import stderr_console

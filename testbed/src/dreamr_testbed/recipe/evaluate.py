@@ -27,8 +27,8 @@ import torch
 from rich.progress import track
 from transformers import LlavaForConditionalGeneration
 
+from dreamr._output_files import Output
 from dreamr._provenance import provenance
-from dreamr.cli.outputs import Output
 from dreamr.evaluation.report import wilson
 from dreamr.gate import RatioGate, SameGate
 from dreamr.training import BadTraining

@@ -93,3 +93,10 @@ def test_thresholds_are_between_0_and_1(value: float) -> None:
         CascadeGate(draft_confidence=value)
     with pytest.raises(ValueError, match="threshold"):
         LikelihoodGate(value)
+
+
+def test_margins_that_are_not_numbers_leave_the_step_to_the_judge() -> None:
+    broken = Evidence(0.1, 0.9, min_margin=math.nan, mean_margin=math.nan)
+    verdict = CascadeGate().decide(broken, STEP)
+    assert not verdict.accepted
+    assert verdict.kind == "ratio"

@@ -65,6 +65,12 @@ def test_headings_brackets_short_lines_and_rows_of_numbers_never_repeat(step: st
     assert repeated(*[step] * 9) is None
 
 
+def test_a_number_sign_is_a_character_like_others() -> None:
+    rows = [f"Row {name} of the table holds the following total values." for name in "12#"]
+    assert StepHistory(rows[:2]).repeated(rows[2]) is None
+    assert StepHistory([rows[2], rows[0]]).repeated(rows[1]) is None
+
+
 def test_very_long_numbers_are_compared_too() -> None:
     digits = "1" * 5000
     steps = [f"The product of all these large numbers is {digits}{n}." for n in range(3)]

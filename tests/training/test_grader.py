@@ -54,6 +54,15 @@ def test_each_step_but_the_answer_is_judged_after_its_predecessors() -> None:
     assert one.question == "What do they cost together in case 0?"
 
 
+def test_a_target_that_hardly_answers_accepts_no_more_than_it_does_in_a_run() -> None:
+    served = Capabilities(min_label_mass=0.5)
+    engine = ScriptedEngine(
+        script=OWN, opinion=lambda context, text: Evidence(0.05, 0.01), capabilities=served
+    )
+    [one] = grade(Grader([engine]), completion(OWN))
+    assert not any(verdict.accepted for verdict in one.verdicts)
+
+
 def test_the_target_writes_each_reference_once() -> None:
     engine = ScriptedEngine(script=OWN)
     grader = Grader([engine])

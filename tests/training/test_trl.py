@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from transformers import TrainerState
 
 from dreamr.training import BadTraining
 from dreamr.training.folder import RunFolder
-from dreamr.training.trl import LogRows
+from dreamr.training.trl import LogRows, config_file
 
 
 def rows_of(folder: Path, logs: dict[str, float], *, fp16: bool = False) -> list[int]:
@@ -44,3 +45,11 @@ def test_a_finite_step_and_one_that_float16_leaves_out_are_reported(tmp_path: Pa
     assert rows_of(tmp_path, {"loss": 0.1, "grad_norm": 2.0}) == [3]
     assert rows_of(tmp_path, {"loss": 0.1}) == [3]
     assert rows_of(tmp_path, {"loss": 0.1, "grad_norm": math.inf}, fp16=True) == [3]
+
+
+def test_a_configuration_has_numbers_without_a_dot_and_dates_as_texts(tmp_path: Path) -> None:
+    file = tmp_path / "grpo.yaml"
+    file.write_text("learning_rate: 1e-6\nbeta: -2E+3\nrun_name: 2026-11-30\nsteps: 12\n")
+    found = config_file(str(file))
+    assert found == {"learning_rate": 1e-6, "beta": -2000.0, "run_name": "2026-11-30", "steps": 12}
+    assert json.dumps(found)

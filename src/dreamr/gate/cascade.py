@@ -78,7 +78,8 @@ class CascadeGate(RatioGate):
         if (
             cut
             or min_margin is None
-            or min_margin < stricter(self.target_confidence, context.resamples)
+            # Written so that a NaN is not accepted.
+            or not min_margin >= stricter(self.target_confidence, context.resamples)
         ):
             return RatioGate.decide(self, evidence, context)
         likelihood, reason = evidence.mean_margin or 0.0, "the target is confident"

@@ -31,12 +31,13 @@ from dreamr.schedules.protocol import (
     WriteAnswer,
 )
 from dreamr.schedules.registry import METHODS, Method, MethodName, by_name, method
-from dreamr.schedules.run_state import CONTEXT_FULL
+from dreamr.schedules.run_state import CONTEXT_FULL, DRAFT_FULL
 from dreamr.schedules.stages import STAGES, DeadlineStage, Stop, TimeShort
 from dreamr.schedules.text_watch import TextLimits
 
 __all__ = [
     "CONTEXT_FULL",
+    "DRAFT_FULL",
     "METHODS",
     "STAGES",
     "AnswerWriter",

@@ -33,7 +33,9 @@ from dreamr.schedules.stages import Stop, TimeShort
 from dreamr.schedules.text_watch import TextWatch
 from dreamr.steps import Ending, Finish, Role, Step
 
-CONTEXT_FULL = "the context of the target is full"  # beginning of the note that says so
+# Beginnings of the notes that say so.
+CONTEXT_FULL = "the context of the target is full"
+DRAFT_FULL = "the context of the draft is full"
 _DRAFT_FAILURES = 3  # failures of the draft in one run after which the target continues alone
 
 
@@ -310,9 +312,7 @@ class RunState:
         self._failures += 1
         if failure.full:
             self.draft_lost = True
-            self.warn(
-                f"the context of the draft is full, the target continues alone: {failure.message}"
-            )
+            self.warn(f"{DRAFT_FULL}, the target continues alone: {failure.message}")
         elif failure.lost or self._failures >= _DRAFT_FAILURES:
             self.draft_lost = True
             self.warn(f"the draft was lost, the target continues alone: {failure.message}")

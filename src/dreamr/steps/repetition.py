@@ -16,6 +16,7 @@ from dreamr.steps.thoughts import without_tags
 # of code.
 _SHORTEST = 8
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_PLACE = "\0"  # of a number; a character that texts of models do not have
 _LARGEST_COUNTER = 9  # digits; Python refuses to convert very long numbers
 
 _LONGEST_CYCLE = 16  # steps
@@ -46,7 +47,7 @@ def _form(text: str) -> _Form | None:
     if not _has_letters(text) or length(text) < _SHORTEST:
         return None
     text = _plain(text)
-    return _Form(text, _NUMBER.sub("#", text), tuple(_NUMBER.findall(text)))
+    return _Form(text, _NUMBER.sub(_PLACE, text), tuple(_NUMBER.findall(text)))
 
 
 def _plain(text: str) -> str:

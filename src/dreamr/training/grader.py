@@ -11,7 +11,7 @@ from dreamr.conversation import flatten
 from dreamr.engines import Context, Engine, SamplingParams
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from dreamr.evaluation.tasks import Item
-from dreamr.gate import Evidence, Gate, RatioGate, StepContext, Verdict
+from dreamr.gate import Evidence, Gate, RatioGate, StepContext, Verdict, with_min_mass
 from dreamr.steps import Step, StepFormat, StepSplitter
 from dreamr.training.rollout import Reference, Rollout, reasoning
 
@@ -73,6 +73,9 @@ class Grader:
                     f"{engine.name} returns no log-probabilities, so it cannot grade: use another "
                     "target"
                 )
+        # As runs have it: a server that hardly answers the question accepts nothing.
+        floor = self.targets[0].capabilities.min_label_mass
+        self.gate = with_min_mass(self.gate, floor)
         self._known: dict[tuple[str, int], Reference] = {}
 
     async def grade(self, completions: Sequence[Completion]) -> list[Rollout]:

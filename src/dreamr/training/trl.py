@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,7 @@ from dreamr.engines.local.options import HINTS_FILE, Hints
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
 
+_EXPONENT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")  # of a number without a dot, such as 1e-6
 _OTHERS = (".json", ".jinja", ".txt", ".model")  # files of a model other than its weights
 
 OnStep: TypeAlias = Callable[[int, Mapping[str, float | None]], None]
@@ -148,8 +150,17 @@ def config_file(path: str | None) -> dict[str, Any]:
         return {}
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Reads 1e-6 as a number and dates as text, as in YAML 1.2."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, kind) for tag, kind in known if not tag.endswith(":timestamp")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+    text = read_text(Path(path), "configuration", BadTraining, pipes=True)
     try:
-        values = yaml.safe_load(read_text(Path(path), "configuration", BadTraining, pipes=True))
+        values = yaml.load(text, Loader)
     except yaml.YAMLError as error:
         raise BadTraining(f"cannot read {path}: {first_line(error)}") from error
     if not isinstance(values, dict):

@@ -9,7 +9,7 @@ import pytest
 from dreamr import Conversation, RunOptions
 from dreamr.conversation import Text
 from dreamr.engines import Context, Model, ScriptedEngine
-from dreamr.errors import EngineLost, RunFailed
+from dreamr.errors import EngineError, EngineLost, RunFailed
 from dreamr.evaluation.calibration import Calibrated, calibrate_answers
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import RatioGate
@@ -131,3 +131,17 @@ def test_a_lost_engine_ends_the_calibration() -> None:
 
     with pytest.raises(RunFailed, match="gone"):
         found(Model(ScriptedEngine(script=lost)), draft, [item(0)])
+
+
+@pytest.mark.parametrize("error", [EngineLost("gone"), EngineError("too busy")])
+def test_a_draft_that_fails_ends_the_calibration(error: EngineError) -> None:
+    target, draft = models(wrong_at(range(40)), lambda number: 0.3)
+    written = draft.engine.script  # type: ignore[attr-defined]
+
+    def fails(context: Context) -> str:
+        if number(context) >= 30:
+            raise error
+        return str(written(context))
+
+    with pytest.raises(RunFailed, match=f"the draft failed during the calibration.*{error}"):
+        found(target, Model(ScriptedEngine(script=fails)), [item(n) for n in range(40)])

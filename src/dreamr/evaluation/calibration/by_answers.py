@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from dreamr._concurrency import gather_bounded
 from dreamr._options import RunOptions
 from dreamr.engines import Model
+from dreamr.errors import RunFailed
 from dreamr.evaluation.calibration.bounds import last_permitted
 from dreamr.evaluation.calibration.families import Calibrated, Candidate
 from dreamr.evaluation.tasks import Item, by_unit
 from dreamr.gate import Gate, Reference
 from dreamr.runner import RunConfig, run
-from dreamr.trace import Result, StepCommitted, StepRejected
+from dreamr.schedules import DRAFT_FULL
+from dreamr.trace import LaneClosed, LaneOpened, Note, Result, StepCommitted, StepRejected
 
 _CONCURRENCY = 8
 
@@ -102,7 +104,7 @@ class _Solver:
     async def solve_all(self, options: RunOptions, gate: Gate) -> list[_Solved]:
         """Run all problems with a gate and return the results in their order."""
         step_format = self._target.step_format
-        config = replace(options.run_config(), step_format=step_format, gate=gate)
+        config = replace(options.run_config(), step_format=step_format, gate=gate, calibrated=True)
 
         async def solve(item: Item) -> _Solved:
             return await self._solve(item, config)
@@ -112,11 +114,31 @@ class _Solver:
     async def _solve(self, item: Item, config: RunConfig) -> _Solved:
         target, draft = self._target.engine, self._draft.engine
         result = await run(item.conversation, target=target, draft=draft, config=config)
+        _check_draft(result)
         target.forget(config.seen_by("target", item.conversation))
         draft.forget(config.seen_by("draft", item.conversation))
         self._done += 1
         self._on_done(self._done)
         return _solved(result)
+
+
+def _check_draft(result: Result) -> None:
+    """Check that no model failed: without a draft, the answer is the target's own, never wrong.
+
+    A draft whose context is full has not failed.
+
+    Raises:
+        RunFailed: If one did.
+    """
+    notes = [event.message for event in result.events if isinstance(event, Note)]
+    roles = {event.lane: event.role for event in result.events if isinstance(event, LaneOpened)}
+    for event in result.events:
+        if isinstance(event, LaneClosed) and event.reason == "failed":
+            role = roles[event.lane]
+            if role == "draft" and any(note.startswith(DRAFT_FULL) for note in notes):
+                continue
+            why = notes[-1] if notes else "see the log of its server"
+            raise RunFailed(f"the {role} failed during the calibration: {why}", result)
 
 
 def _wrong(item: Item, answer: str, own: str, reference: Reference) -> bool:

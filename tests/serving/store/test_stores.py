@@ -289,6 +289,55 @@ async def test_a_run_that_is_given_back_is_taken_over_at_once(tmp_path: Path) ->
 
 
 @needs_redis
+async def test_a_replica_does_not_take_over_a_run_that_it_holds(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 2) as (store, other):
+
+        async def end_lease(name: str) -> None:
+            assert await on_server(tmp_path, "DEL", f"{KEYS}:run-log:{name}:lease")
+
+        runs = store.runs
+        await runs.open(RUN, 60)
+        await end_lease("resp_1")
+        assert await runs.take_over() is None
+        await other.runs.open(run("resp_2"), 60)
+        await end_lease("resp_2")
+        assert await runs.take_over() == run("resp_2"), "the one before it is not in the way"
+        for name in ("resp_1", "resp_2"):
+            await runs.append(name, [b"a"], [b"step"])
+            await end_lease(name)
+            assert await runs.take_over() is None
+            assert await runs.append(name, [b"b"], []) == "kept"
+            assert await runs.read(name, "alice", 0) == ([b"a", b"b"], False)
+        await end_lease("resp_1")
+        assert (await other.runs.take_over()).name == "resp_1"
+        assert await runs.append("resp_1", [b"c"], []) == "lost"
+        await other.runs.give_back("resp_1")
+        assert (await runs.take_over()).events == 2, "it does not hold it any more"
+
+
+@needs_redis
+async def test_a_run_whose_client_leaves_while_it_begins_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with replicas(tmp_path, 1) as (store,):
+        send = store.link.run
+        scope = anyio.CancelScope()
+
+        async def leave(*given: Any, **more: Any) -> Any:
+            found = await send(*given, **more)
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+            return found
+
+        with monkeypatch.context() as patch, scope:
+            patch.setattr(store.link, "run", leave)
+            await store.runs.open(RUN, 60)
+        assert await store.runs.take_over() is None
+        await on_server(tmp_path, "DEL", f"{KEYS}:run-log:resp_1:lease")
+        assert await store.runs.take_over() == RUN
+
+
+@needs_redis
 async def test_replicas_count_together(tmp_path: Path) -> None:
     limits = Limits(running=1, requests=3, tokens=100)
     async with replicas(tmp_path, 2) as stores:

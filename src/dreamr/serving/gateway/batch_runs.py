@@ -128,7 +128,8 @@ class BatchRuns:
         run = StoredRun(job.id, job.owner, b"")
         if not await self._store.batches.open(run, _END):
             return False
-        await self._put(job)
+        with anyio.CancelScope(shield=True):  # what is held must run; the store's time is bounded
+            await self._put(job)
         self._start(job, run)
         return True
 

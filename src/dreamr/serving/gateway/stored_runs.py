@@ -250,7 +250,8 @@ class StoredRuns:
             if not own.done:
                 with anyio.CancelScope(shield=True):  # the store answers in bounded time
                     await self.store.runs.give_back(own.run.name)
-            del self._logs[own.run.name]
+            if self._logs.get(own.run.name) is own:  # not if it was lost and taken over again
+                del self._logs[own.run.name]
             own.notify()
 
     async def _flush(self, own: RunLog, scope: anyio.CancelScope) -> None:

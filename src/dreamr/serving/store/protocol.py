@@ -221,7 +221,10 @@ class RunLogs(Protocol):
         ...
 
     async def take_over(self) -> StoredRun | None:
-        """Hold the log of a run whose replica has died; return None if there is none."""
+        """Hold the log of a run whose replica has died; return None if there is none.
+
+        A run that this replica holds is never returned, even if its lease has ended.
+        """
         ...
 
     async def give_back(self, name: str) -> None:

@@ -111,7 +111,7 @@ class RedisRunLogs:
         self._local = MemoryRunLogs()
         self._holder = uuid4().hex
         self._alone: set[str] = set()  # runs that began while Redis was lost
-        self._kept: dict[str, tuple[int, int]] = {}  # events and steps of runs that are held here
+        self._kept: dict[str, tuple[int, int]] = {}  # events and steps of all runs held here
 
     async def open(self, run: StoredRun, seconds: float) -> bool:
         """Begin the log of a run and hold it; return whether there was room."""
@@ -120,13 +120,19 @@ class RedisRunLogs:
         given = (run.name, digest_of(run.owner), seconds, self._holder, self._lease, _LONGEST)
         bounds = (size, self._kind.most, self._kind.most_bytes)
         large = len(request) > _LARGE
+        self._kept[run.name] = 0, 0
+        opened = False
         try:
-            return bool(
+            opened = bool(
                 await self._run(scripts.OPEN, run.name, *given, request, *bounds, large=large)
             )
+            return opened
         except StoreLost:
             self._alone.add(run.name)
             return await self._local.open(run, seconds)
+        finally:  # also if the caller is canceled: any replica may take it over
+            if not opened:
+                del self._kept[run.name]
 
     async def append(
         self, name: str, events: Sequence[bytes], steps: Sequence[bytes], *, ended: bool = False
@@ -143,9 +149,10 @@ class RedisRunLogs:
         before = self._kept.get(name, (0, 0))
         about = (name, self._holder, self._lease, _LONGEST, int(ended), *before, len(events))
         found = await self._run(scripts.APPEND, name, *about, *events, *steps, large=True)
-        self._kept[name] = before[0] + len(events), before[1] + len(steps)
         if ended or found == b"lost":
-            del self._kept[name]
+            self._kept.pop(name, None)
+        else:
+            self._kept[name] = before[0] + len(events), before[1] + len(steps)
         return cast("Appended", found.decode())
 
     async def read(self, name: str, owner: str, after: int) -> tuple[Sequence[bytes], bool] | None:
@@ -172,10 +179,9 @@ class RedisRunLogs:
     async def take_over(self) -> StoredRun | None:
         """Hold the log of a run whose replica has died; return None if there is none."""
         keys = [self._prefix, f"{self._prefix}open"]
+        given = (self._holder, self._lease, *self._kept, *self._alone)
         try:
-            found = await self._link.run(
-                scripts.TAKE_OVER, keys, self._holder, self._lease, large=True
-            )
+            found = await self._link.run(scripts.TAKE_OVER, keys, *given, large=True)
             if not found:
                 return None
             name, events, canceled = found[0].decode(), int(found[2]), bool(found[3])
@@ -188,11 +194,12 @@ class RedisRunLogs:
 
     async def give_back(self, name: str) -> None:
         """Leave a run to other replicas."""
-        self._kept.pop(name, None)
         try:
             await self._run(scripts.GIVE_BACK, name, self._holder)
         except StoreLost:
-            return  # they take it over after a while
+            pass  # they take it over after a while
+        finally:  # not before: its lease, if taken again here meanwhile, would be deleted
+            self._kept.pop(name, None)
 
     async def delete(self, name: str, owner: str) -> bool:
         """Forget a run that has ended; return whether the client had it."""

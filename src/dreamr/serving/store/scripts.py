@@ -316,15 +316,19 @@ return 1
 """
 )
 
-# KEYS: prefix of runs, set of open runs. ARGV: holder, milliseconds of the lease. Returns name,
-# owner and number of events of a run without a holder, and 1 if it was canceled.
+# KEYS: prefix of runs, set of open runs. ARGV: holder, milliseconds of the lease, runs that the
+# holder runs already: their leases can have ended while it could not reach the server. Returns
+# name, owner and number of events of another run without a holder, and 1 if it was canceled.
 TAKE_OVER = """
+local own = {}
+for place = 3, #ARGV do own[ARGV[place]] = true end
 for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     local run = KEYS[1] .. name
     local owner = redis.call('HGET', run, 'owner')
     if not owner then
         redis.call('ZREM', KEYS[2], name)
-    elseif redis.call('SET', run .. ':lease', ARGV[1], 'NX', 'PX', ARGV[2]) then
+    elseif not own[name]
+        and redis.call('SET', run .. ':lease', ARGV[1], 'NX', 'PX', ARGV[2]) then
         redis.call('HSET', run, 'holder', ARGV[1])
         return {name, owner, redis.call('LLEN', run .. ':events'),
             redis.call('HEXISTS', run, 'canceled')}

@@ -299,7 +299,7 @@ class Endpoint:
                     self._log(job, error.status)
                     yield _joined(job, reply.failure(error))
                     return
-                case RunFinished(result=result) if result.error is not None:
+                case _ if _is_failure(piece):
                     pass  # the error follows
                 case RunFinished(result=result):
                     if data := _joined(job, reply.events(piece)):
@@ -373,10 +373,18 @@ class Endpoint:
 
 def _is_shown(piece: Piece) -> bool:
     """Return whether a piece adds to a stream, or ends it."""
-    one = piece.event if isinstance(piece, ChoiceEvent) else piece
-    if isinstance(one, RunFinished):
-        return one.result.error is None  # the error follows
-    return isinstance(one, StepCommitted | AnswerExtended | ApiError)
+    if isinstance(piece, ChoiceEvent):
+        piece = piece.event
+    return isinstance(piece, StepCommitted | AnswerExtended | RunFinished | ApiError) and not (
+        _is_failure(piece)
+    )
+
+
+def _is_failure(piece: Piece) -> bool:
+    """Return whether a piece is the end of a run that failed; its error is a piece of its own."""
+    if isinstance(piece, ChoiceEvent):
+        piece = piece.event
+    return isinstance(piece, RunFinished) and piece.result.error is not None
 
 
 def _joined(job: Job, events: Iterable[ServerEvent]) -> bytes:

@@ -309,6 +309,15 @@ def test_one_failure_fails_all_answers() -> None:
     assert found.status == 503
 
 
+@pytest.mark.parametrize("events", [False, True])
+def test_a_streamed_answer_whose_run_fails_has_no_end(events: bool) -> None:
+    lost = Pair(target={"stream_failures": {0: Failure(EngineLost("gone"), tokens=4)}})
+    found = answer(asked(n=2, stream=True, dreamr={"method": "target", "events": events}), lost)
+    *before, error = found.chunks
+    assert error["error"]["code"] == "engine_lost"
+    assert not [one for chunk in before for one in chunk["choices"] if one["finish_reason"]]
+
+
 @pytest.mark.parametrize(
     ("fields", "budget"),
     [

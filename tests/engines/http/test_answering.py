@@ -210,6 +210,23 @@ def test_earlier_calls_their_results_and_thoughts_are_sent_as_messages() -> None
     assert result == {"role": "tool", "content": "2 and 1", "tool_call_id": "a"}
 
 
+def test_characters_that_pieces_of_arguments_divide_are_joined() -> None:
+    parts = ['{"city": "\ud83d', "\ude00", ' \ud83d"}']
+    call = [
+        {
+            "tool_calls": [
+                {"index": 0, "id": "b", "function": {"name": "weather", "arguments": part}}
+            ]
+        }
+        for part in parts
+    ]
+    answer, pieces = written(Formed(answers=[call]), AnswerForm(), TOOLS)
+    assert [one.arguments for one in answer.calls] == ['{"city": "\U0001f600 \ufffd"}']
+    assert "".join(one.arguments for piece in pieces for one in piece.calls) == (
+        answer.calls[0].arguments
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "sent"),
     [

@@ -36,7 +36,8 @@ class AnswerParser:
     _tokens: int = 0
     _reported: bool = False
     _characters: Characters = field(default_factory=Characters)
-    _calls: set[int] = field(default_factory=set)  # numbers of the calls that have begun
+    # Arguments of the calls that have begun, by their numbers.
+    _calls: dict[int, Characters] = field(default_factory=dict)
 
     def push(self, event: object) -> AnswerPiece | None:
         """Return the piece of an event, None if it adds nothing.
@@ -86,12 +87,12 @@ class AnswerParser:
             said = arguments.value
             text = json.dumps(said) if isinstance(said, dict) else arguments.piece()
             if number in self._calls:
-                yield CallDelta(number, text)
+                yield CallDelta(number, self._calls[number].add(text))
                 continue
-            self._calls.add(number)
+            self._calls[number] = Characters()
             name = function.get("name").text()
             call_id = call.get("id").text() or f"call_{uuid4().hex[:24]}"
-            yield CallDelta(number, text, call_id, name)
+            yield CallDelta(number, self._calls[number].add(text), call_id, name)
 
 
 def _logprob(token: Field) -> TokenLogprob:

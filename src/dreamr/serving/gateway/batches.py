@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 
 import anyio
 import anyio.to_thread
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dreamr.serving.batch import BatchError, count_requests
+from dreamr.serving.gateway.apis.fields import validated
 from dreamr.serving.gateway.batch_job import BatchBody, BatchJob
 from dreamr.serving.gateway.batch_runs import BatchRuns
 from dreamr.serving.gateway.body import BODY_SECONDS, read_body
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError, bad_request, shortened
-from dreamr.serving.gateway.field_errors import invalid_field
 from dreamr.serving.gateway.keys import ApiKeys
 from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.gateway.quotas import Quotas
@@ -84,7 +82,7 @@ class Batches:
                     content = await read_body(request, self._options, lease, end)
                 except ClientDisconnect:
                     return Response(status_code=499)  # the client is gone
-                job = await self._job(_parsed(content), client.name)
+                job = await self._job(validated(BatchBody, content), client.name)
             if not await self._runs.begin(job):
                 raise ApiError(429, "too many batches are not done yet", code="too_many_batches")
             return JSONResponse(job.to_json(), headers=quota.headers)
@@ -146,12 +144,3 @@ class Batches:
                 "input_file_id",
             )
         return BatchJob(owner, body, file, total)
-
-
-def _parsed(content: bytearray) -> BatchBody:
-    try:
-        return BatchBody.model_validate(json.loads(content))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, ValidationError):
-            raise invalid_field(error) from error
-        raise bad_request("the request body is not valid JSON") from error

@@ -254,10 +254,10 @@ class Endpoint:
                     list(job.reply.events(piece))
                 case RunFinished(result=result) if result.error is None:
                     prompt = await runs.prompt_tokens(job)
-                    self._done(job, runs, result, prompt)
                     response = JSONResponse(
                         job.reply.whole(result, prompt), headers=job.quota.headers
                     )
+                    self._done(job, runs, result, prompt)
                     job.sent(bytes(response.body))
                     await self._keep(job)
                     await response(scope, receive, send)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 from typing import Annotated, Any, TypeVar
 
@@ -64,12 +65,58 @@ def validated(model: type[_Body], body: bytes | bytearray) -> _Body:
         body: JSON text.
 
     Raises:
-        ApiError: If the body is not JSON, or a field is missing or invalid (400).
+        ApiError: If the body is not JSON, a field is missing or invalid, or a number is not
+            finite (400).
     """
     try:
-        return model.model_validate_json(body)
+        found = model.model_validate_json(body)
     except ValidationError as error:
         raise invalid_field(error) from error
+    _check_numbers(found)
+    return found
+
+
+def _check_numbers(payload: BaseModel) -> None:
+    """Check that all numbers are finite: others cannot be repeated in a response.
+
+    The parser reads the names of such numbers, and numbers that are too large, in fields of any
+    type.
+    """
+    left: list[_Place] = [_Place(payload)]
+    while left:
+        place = left.pop()
+        if isinstance(place.value, float):
+            if not math.isfinite(place.value):
+                raise bad_request(f"{place.path} must be a finite number", place.path)
+            continue
+        for name, value in place.items():
+            if isinstance(value, float | dict | list | BaseModel):
+                left.append(_Place(value, name, place))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A value of a request, its name or number, and the object or list that it is in."""
+
+    value: Any
+    name: Any = ""
+    parent: _Place | None = None
+
+    def items(self) -> Iterable[tuple[Any, Any]]:
+        """Return the names or numbers of the values in an object or list, and the values."""
+        if isinstance(self.value, list):
+            return enumerate(self.value)
+        return self.value.items() if isinstance(self.value, dict) else self.value
+
+    @property
+    def path(self) -> str:
+        """Names and numbers that lead to the value, each cut to a bounded length."""
+        name = str(self.name)
+        if self.parent is None:
+            return name
+        if isinstance(self.parent.value, BaseModel):
+            name = name.removesuffix("_")  # the name of an attribute
+        return f"{self.parent.path}.{shortened_name(name)}".lstrip(".")
 
 
 def run_options(

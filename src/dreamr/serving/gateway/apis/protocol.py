@@ -30,7 +30,7 @@ class ServerEvent:
     name: str | None = None
 
     def __bytes__(self) -> bytes:
-        text = json.dumps(self.data, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(self.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         head = b"" if self.name is None else b"event: %b\n" % self.name.encode()
         return b"%bdata: %b\n\n" % (head, text.encode())
 

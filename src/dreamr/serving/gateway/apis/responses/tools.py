@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dreamr.conversation import Tool
+from dreamr.conversation.tools import read_json
 from dreamr.serving.gateway.apis.fields import JsonModel
 from dreamr.serving.gateway.errors import bad_request
 
@@ -104,12 +105,9 @@ def custom_arguments(text: str) -> str:
 
 def custom_input(arguments: str) -> str:
     """Return the input of a custom tool; a model can write what is not the one argument."""
-    try:
-        match json.loads(arguments):
-            case {"input": str(text)} | str(text):
-                return text
-    except (ValueError, RecursionError):
-        pass
+    match read_json(arguments):
+        case {"input": str(text)} | str(text):
+            return text
     return arguments
 
 

@@ -35,6 +35,8 @@ class _Use:
         spent: Tokens that Redis does not know yet.
         running: Its requests.
         reported: When they were last reported.
+        settling: Held during a report, so that none arrives after a later one: it would name
+            requests as running that have ended.
     """
 
     levels: Mapping[str, Level] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class _Use:
     spent: int = 0
     running: set[str] = field(default_factory=set)
     reported: float = 0.0
+    settling: anyio.Lock = field(default_factory=anyio.Lock)
 
     def note(self, levels: Mapping[str, Level]) -> None:
         """Note what Redis said."""
@@ -122,12 +125,13 @@ class RedisQuotas:
                     self._forget(client)
 
     async def _settle(self, client: str, use: _Use, ended: str = "") -> None:
-        spent, use.spent = use.spent, 0
-        given = (_HELD, spent, ended, *use.running)
-        try:
-            use.note(_levels(await self._run(scripts.SETTLE, client, *given)))
-        except StoreLost:
-            use.spent += spent  # it is reported later
+        async with use.settling:
+            spent, use.spent = use.spent, 0
+            given = (_HELD, spent, ended, *use.running)
+            try:
+                use.note(_levels(await self._run(scripts.SETTLE, client, *given)))
+            except StoreLost:
+                use.spent += spent  # it is reported later
 
     def _forget(self, client: str) -> None:
         use = self._uses.get(client)

@@ -352,38 +352,6 @@ async def test_replicas_count_together(tmp_path: Path) -> None:
 
 
 @needs_redis
-async def test_requests_that_end_together_do_not_count_as_running(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits = Limits(running=2, tokens=1000)
-    async with replicas(tmp_path, 1) as (store,):
-        quotas, send = store.quotas, store.link.run
-        begun, over = 0, anyio.Event()
-
-        async def reach_late(*given: Any) -> Any:
-            """Let the first report reach Redis after the second, if both are sent together."""
-            nonlocal begun
-            begun += 1
-            if begun == 1:
-                await anyio.wait_all_tasks_blocked()
-                if begun == 2:
-                    await over.wait()
-                return await send(*given)
-            found = await send(*given)
-            over.set()
-            return found
-
-        for name in "12":
-            assert (await quotas.enter("alice", name, limits)).refused is None
-        with monkeypatch.context() as patch:
-            patch.setattr(store.link, "run", reach_late)
-            async with anyio.create_task_group() as tasks:
-                for name in "12":
-                    tasks.start_soon(quotas.leave, "alice", name)
-        assert (await quotas.enter("alice", "3", Limits(running=1))).refused is None
-
-
-@needs_redis
 async def test_redis_learns_no_names_of_clients(tmp_path: Path) -> None:
     async with replicas(tmp_path, 1) as (store,):
         await store.records.put(KIND, page("1", "alice"), 60, 10)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import count
 from typing import Any, cast
+from uuid import uuid4
 
 import anyio
 
@@ -32,7 +34,8 @@ class _Use:
     Attributes:
         levels: Levels of its buckets, as Redis last said.
         at: Time of that.
-        spent: Tokens that Redis does not know yet.
+        spent: Tokens that no report has named yet.
+        sent: Number and tokens of a report whose reply is not there, or was lost.
         running: Its requests.
         reported: When they were last reported.
         settling: Held during a report, so that none arrives after a later one: it would name
@@ -42,9 +45,15 @@ class _Use:
     levels: Mapping[str, Level] = field(default_factory=dict)
     at: float = 0.0
     spent: int = 0
+    sent: tuple[int, int] | None = None
     running: set[str] = field(default_factory=set)
     reported: float = 0.0
     settling: anyio.Lock = field(default_factory=anyio.Lock)
+
+    @property
+    def unknown(self) -> int:
+        """Tokens that Redis may not know yet."""
+        return self.spent + (0 if self.sent is None else self.sent[1])
 
     def note(self, levels: Mapping[str, Level]) -> None:
         """Note what Redis said."""
@@ -63,6 +72,7 @@ class RedisQuotas:
         self._link, self._local = link, MemoryQuotas()
         self._alone: set[str] = set()  # requests that began while Redis was lost
         self._uses: dict[str, _Use] = {}
+        self._name, self._numbers = uuid4().hex, count(1)
 
     async def enter(
         self, client: str, request: str, limits: Limits, *, again: bool = False
@@ -111,7 +121,7 @@ class RedisQuotas:
             return self._local.levels(client)
         found = {name: one.after(anyio.current_time() - use.at) for name, one in use.levels.items()}
         if (tokens := found.get("tokens")) is not None:
-            found["tokens"] = Level(tokens.size, tokens.level - use.spent)
+            found["tokens"] = Level(tokens.size, tokens.level - use.unknown)
         return found
 
     async def report(self) -> None:
@@ -120,27 +130,35 @@ class RedisQuotas:
             await anyio.sleep(_SETTLE)
             now = anyio.current_time()
             for client, use in list(self._uses.items()):
-                if use.spent or (use.running and now - use.reported > _HELD / 3):
+                if use.unknown or (use.running and now - use.reported > _HELD / 3):
                     await self._settle(client, use)
                     self._forget(client)
 
     async def _settle(self, client: str, use: _Use, ended: str = "") -> None:
         async with use.settling:
-            spent, use.spent = use.spent, 0
-            given = (_HELD, spent, ended, *use.running)
             try:
-                use.note(_levels(await self._run(scripts.SETTLE, client, *given)))
+                if use.sent is not None:  # a report whose reply was lost is sent again as it was
+                    await self._send(client, use)
+                if use.spent:
+                    use.sent, use.spent = (next(self._numbers), use.spent), 0
+                await self._send(client, use, ended)
             except StoreLost:
-                use.spent += spent  # it is reported later
+                return  # it is reported later
+
+    async def _send(self, client: str, use: _Use, ended: str = "") -> None:
+        given = (_HELD, *(use.sent or (0, 0)), ended, *use.running)
+        use.note(_levels(await self._run(scripts.SETTLE, client, *given)))
+        use.sent = None
 
     def _forget(self, client: str) -> None:
         use = self._uses.get(client)
-        if use is not None and not use.running and not use.spent:
+        if use is not None and not use.running and not use.unknown:
             del self._uses[client]
 
     async def _run(self, script: str, client: str, *given: Any) -> Any:
         digest = digest_of(client)
-        keys = [f"{PREFIX}quota:{digest}", f"{PREFIX}running:{digest}"]
+        keys = [f"{PREFIX}{name}:{digest}" for name in ("quota", "running", "report")]
+        keys[-1] += f":{self._name}"
         return await self._link.run(script, keys, *given)
 
 

@@ -15,7 +15,7 @@ local now = time[1] + time[2] / 1000000
 _QUOTA = (
     _NOW
     + """
-local buckets, running = KEYS[1], KEYS[2]
+local buckets, running, report = KEYS[1], KEYS[2], KEYS[3]
 local function filled(name, size)
     local old = redis.call('HMGET', buckets, name .. ':size', name .. ':level', 'at')
     if not old[1] then return size end
@@ -77,8 +77,10 @@ return {refused, unpack(found())}
 """
 )
 
-# ARGV: seconds after which requests count as dead, tokens to count, a request that has ended or an
-# empty string, requests that go on. Returns name, size and level of each bucket.
+# ARGV: seconds after which requests count as dead, number of the report, tokens to count, a request
+# that has ended or an empty string, requests that go on. Returns name, size and level of each
+# bucket. The tokens of a report that was sent again, because its reply was lost, count once. A
+# report without tokens has the number 0.
 SETTLE = (
     _QUOTA
     + """
@@ -86,9 +88,12 @@ for _, name in ipairs({'requests', 'tokens'}) do
     local size = tonumber(redis.call('HGET', buckets, name .. ':size') or '')
     if size then sizes[name], levels[name] = size, filled(name, size) end
 end
-if sizes.tokens then levels.tokens = levels.tokens - ARGV[2] end
-if ARGV[3] ~= '' then redis.call('ZREM', running, ARGV[3]) end
-for place = 4, #ARGV do redis.call('ZADD', running, now + ARGV[1], ARGV[place]) end
+if tonumber(ARGV[2]) > tonumber(redis.call('GET', report) or '0') then
+    if sizes.tokens then levels.tokens = levels.tokens - ARGV[3] end
+    redis.call('SET', report, ARGV[2], 'EX', 3600)
+end
+if ARGV[4] ~= '' then redis.call('ZREM', running, ARGV[4]) end
+for place = 5, #ARGV do redis.call('ZADD', running, now + ARGV[1], ARGV[place]) end
 keep(ARGV[1])
 return found()
 """

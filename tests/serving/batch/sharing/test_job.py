@@ -93,6 +93,17 @@ async def test_a_silent_process_loses_its_requests_and_a_living_one_keeps_them(
             tasks.cancel_scope.cancel()
 
 
+async def test_a_process_does_not_take_over_the_requests_that_it_holds(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, count=3, requests=3, takeover=30) as (alive, dead, other):
+        assert [await take(alive), await take(alive), await take(dead)] == ["0", "1", "2"]
+        for process in (alive, dead):
+            await process._hold(process.process, 60_000)  # as after a minute without Redis
+        assert await take(alive) == "2"
+        assert await take(other) == "0", "others cannot know that it lives"
+
+
 async def test_a_request_whose_processes_die_is_an_error_after_three_takeovers(
     server: RedisServer, tmp_path: Path
 ) -> None:

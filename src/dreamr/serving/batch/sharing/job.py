@@ -126,7 +126,8 @@ class SharedJob:
         """Yield requests as they are taken, until all of the job are done."""
         reader, idle = _Reader(self.path), round(self.takeover * 1000)
         while True:
-            match await self._run(scripts.TAKE, self.process, idle, _TAKEOVERS, len(self._held)):
+            given = (self.process, idle, _TAKEOVERS, *self._entries)
+            match await self._run(scripts.TAKE, *given):
                 case [b"over"]:
                     return
                 case [entry, number, how]:
@@ -180,8 +181,12 @@ class SharedJob:
             self._held.pop(custom_id, None)
 
     async def _hold(self, name: str, idle: int) -> None:
-        entries = [entry for entry, _ in self._held.values()]
-        await self._run(scripts.HOLD, self.process, name, idle, _KEPT, *entries)
+        await self._run(scripts.HOLD, self.process, name, idle, _KEPT, *self._entries)
+
+    @property
+    def _entries(self) -> list[bytes]:
+        """Entries of the requests that this process holds."""
+        return [entry for entry, _ in self._held.values()]
 
     async def _run(self, script: str, *given: Any) -> Any:
         """Run a script on the keys of the job.

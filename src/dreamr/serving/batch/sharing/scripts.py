@@ -48,15 +48,17 @@ return redis.call('HMGET', job, 'requests', 'total')
 """
 )
 
-# ARGV: process, milliseconds after which a request is taken over, most takeovers, number of
-# requests that the process holds. Returns an entry, the number of its request and 'new', 'taken',
-# 'alone' (its last takeover, by a process that holds no other) or 'lost' (taken over too often);
-# nothing if there is none; 'over' if all are done. Giving a request back is not counted.
+# ARGV: process, milliseconds after which a request is taken over, most takeovers, entries that the
+# process holds: it works on them, even if it could not say so for a while. Returns an entry, the
+# number of its request and 'new', 'taken', 'alone' (its last takeover, by a process that holds no
+# other) or 'lost' (taken over too often); nothing if there is none; 'over' if all are done. Giving
+# a request back is not counted.
 TAKE = (
     _HEAD
     + """
 if is_gone() then return {'gone'} end
-local most, held = tonumber(ARGV[3]), tonumber(ARGV[4])
+local most, held = tonumber(ARGV[3]), {}
+for place = 4, #ARGV do held[ARGV[place]] = true end
 local new = redis.call('XREADGROUP', 'GROUP', 'processes', ARGV[1], 'COUNT', 1,
     'STREAMS', queue, '>')
 if new then
@@ -68,7 +70,7 @@ for _, one in ipairs(waiting) do
     local id, times = one[1], one[4] - 1
     if one[2] ~= 'given-back' then times = times + 1 end
     local how = times > most and 'lost' or times == most and 'alone' or 'taken'
-    if how ~= 'alone' or held == 0 then
+    if not held[id] and (how ~= 'alone' or #ARGV == 3) then
         local entry = redis.call('XCLAIM', queue, 'processes', ARGV[1], ARGV[2], id,
             'RETRYCOUNT', math.min(times, most) + 1)[1]
         if entry then return {entry[1], entry[2][2], how} end

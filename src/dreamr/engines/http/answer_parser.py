@@ -97,7 +97,7 @@ class AnswerParser:
 
 def _logprob(token: Field) -> TokenLogprob:
     raw = token.get("bytes").value
-    known = isinstance(raw, list) and all(isinstance(byte, int) for byte in raw)
+    known = isinstance(raw, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in raw)
     value = token.get("logprob").value
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return TokenLogprob(

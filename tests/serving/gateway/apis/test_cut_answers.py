@@ -17,6 +17,7 @@ from dreamr.answers import AnswerPiece, CallDelta
 from dreamr.conversation import ToolCall
 from dreamr.schedules import RunEnd
 from dreamr.serving.gateway.apis.chat import ChatApi
+from dreamr.serving.gateway.apis.completions import CompletionsApi
 from dreamr.serving.gateway.apis.messages import MessagesApi
 from dreamr.serving.gateway.apis.protocol import Api, Identity, Reply, Sender
 from dreamr.serving.gateway.apis.responses import ResponsesApi
@@ -37,6 +38,7 @@ SENT: dict[type[Api], Json] = {
         "tools": [{"name": "price", "input_schema": {"type": "object"}}],
     },
     ResponsesApi: {"input": QUESTION, "tools": [{"type": "function", **PRICE}]},
+    CompletionsApi: {},
 }
 WHOLE, CUT = ToolCall("c0", "price", '{"of": "tea"}'), ToolCall("c1", "price", '{"of": "mi')
 REASONS = {
@@ -44,7 +46,7 @@ REASONS = {
     MessagesApi: ("tool_use", "max_tokens"),
     ResponsesApi: ("completed", "incomplete"),
 }
-EVERY = pytest.mark.parametrize("kind", list(SENT))
+EVERY = pytest.mark.parametrize("kind", list(REASONS))
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,32 @@ def test_calls_are_not_to_be_run_if_the_answer_is_cut(
     assert reasons(kind, ended(kind, finish, calls)) == (cut, cut)
 
 
-def test_a_stop_sequence_counts_before_the_limit() -> None:
-    found = ended(MessagesApi, "length", [CUT], "one; two", stop_sequences=[";"])
-    assert reasons(MessagesApi, found) == ("stop_sequence", "stop_sequence")
+@EVERY
+@pytest.mark.parametrize("finish", ["answer", "length", "deadline"])
+@pytest.mark.parametrize("calls", [[], [CUT]])
+def test_a_stop_sequence_counts_before_the_limit(
+    kind: type[Api], finish: RunEnd, calls: Sequence[ToolCall]
+) -> None:
+    name = "stop_sequences" if kind is MessagesApi else "stop"
+    found = ended(kind, finish, calls, "one; two", **{name: [";"]})
+    stopped = {ChatApi: "stop", MessagesApi: "stop_sequence", ResponsesApi: "completed"}[kind]
+    assert reasons(kind, found) == (stopped, stopped)
+    if kind is ResponsesApi:
+        assert found.whole["incomplete_details"] is None
+    (shown,) = (
+        found.whole[name] for name in ("choices", "content", "output") if name in found.whole
+    )
+    assert "one" in str(shown)
+    assert CUT.id not in str(shown)
+
+
+def test_a_stop_sequence_ends_a_completion_before_its_limit() -> None:
+    asked = {"prompt": QUESTION, "stop": [";"]}
+    result = Result("one; two", (), usage_of(()), 1.0, "length")
+    (choice,) = reply(CompletionsApi, **asked).whole(result, 1)["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("one", "stop")
+    *_, last = reply(CompletionsApi, **asked, stream=True).events(RunFinished(1.0, result))
+    assert last.data["choices"][0]["finish_reason"] == "stop"
 
 
 def test_the_last_item_of_a_response_that_is_cut_is_incomplete() -> None:

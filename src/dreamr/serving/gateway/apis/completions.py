@@ -150,10 +150,10 @@ class CompletionReply:
 
     def whole(self, result: Result, prompt: int) -> Json:
         """Return the body of a response that is not streamed."""
-        text = self.parsed.until_stop(result.answer)
-        finish = FINISH.get(result.finish, "stop")
+        shown = self.parsed.stopped(result)
+        choice = self._choice(shown.answer, reasoning_of(result), FINISH[shown.finish])
         return {
-            **self._body([self._choice(text, reasoning_of(result), finish)]),
+            **self._body([choice]),
             "usage": usage(result, prompt),
             "dreamr": self.summary.of(result),
         }
@@ -175,7 +175,7 @@ class CompletionReply:
             step = {} if delta.step is None else {"dreamr": {"step": described(delta.step)}}
             yield ServerEvent({**self._body([choice]), **step})
         if isinstance(event, RunFinished):
-            finish = FINISH.get(event.result.finish, "stop")
+            finish = FINISH[self.parsed.stopped(event.result).finish]
             body = self._body([self._choice("", finish=finish)])
             yield ServerEvent({**body, "dreamr": self.summary.of(event.result)})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from dreamr.answers import CallDelta, TokenLogprob
+from dreamr.serving.gateway.apis.logprobs import starts_of
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.summary import answers, committed
 from dreamr.steps import TagFilter, without_tags
@@ -52,6 +53,8 @@ class Deltas:
     _last: StepCommitted | None = field(default=None, init=False)  # the answer, until it is sent
     _text: str = field(default="", init=False)  # answer that came in pieces
     _sent: int = field(default=0, init=False)  # characters of it that were sent
+    # Log-probabilities that were not sent, each with the place where its token begins.
+    _held: list[tuple[int, TokenLogprob]] = field(default_factory=list, init=False)
     _called: bool = field(default=False, init=False)
     _thought: bool = field(default=False, init=False)  # whether reasoning came in pieces
 
@@ -75,25 +78,40 @@ class Deltas:
             yield ReasoningDelta(self._reasoning.push(event.reasoning))
         if (event.text or event.calls) and (rest := self._reasoning.close()):
             yield ReasoningDelta(rest)
+        starts = starts_of(event.logprobs, len(self._text))
+        self._held += zip(starts, event.logprobs, strict=True)
         self._text += event.text
         text = self.parsed.until_stop(self._text)
         # What may be the beginning of a stop sequence is not sent yet, nor what is before another
         # one that has been found: the first to begin counts.
         held = max(map(len, self.parsed.stop), default=1) - 1
         end = max(self._sent, min(len(text), len(self._text) - held))
-        if end > self._sent or event.logprobs:
-            yield AnswerDelta(text[self._sent : end], logprobs=event.logprobs)
+        logprobs = self._begun(end)
+        if end > self._sent or logprobs:
+            yield AnswerDelta(text[self._sent : end], logprobs=logprobs)
             self._sent = end
-        self._called = self._called or bool(event.calls)
-        yield from event.calls
+        if event.calls and self.parsed.stop_in(self._text) is None:
+            self._called = True
+            yield from event.calls
+
+    def _begun(self, end: int | None) -> tuple[TokenLogprob, ...]:
+        """Take the log-probabilities of the tokens that begin before a place, or of all."""
+        if end is None or not self.parsed.stop:
+            end = 1 + max((start for start, _ in self._held), default=0)
+        found = tuple(token for start, token in self._held if start < end)
+        self._held = [one for one in self._held if one[0] >= end]
+        return found
 
     def _finished(self, result: Result) -> Iterator[Delta]:
         if held := self._reasoning.close():
             yield ReasoningDelta(held)
-        rest = self.parsed.until_stop(self._text or result.answer)[self._sent :]
-        if self._last is not None or rest:
-            yield AnswerDelta(rest, self._last)
-        if not self._called:
+        whole = self._text or result.answer
+        found = self.parsed.stop_in(whole)
+        end = None if found is None else found[0]
+        rest, logprobs = whole[self._sent : end], self._begun(end)
+        if self._last is not None or rest or logprobs:
+            yield AnswerDelta(rest, self._last, logprobs)
+        if not self._called and found is None:
             for number, call in enumerate(result.calls):
                 yield CallDelta(number, call.arguments, call.id, call.name)
 

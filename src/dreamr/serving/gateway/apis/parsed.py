@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dreamr._options import RunOptions
 from dreamr.answers import PLAIN, AnswerForm
 from dreamr.conversation import Part, Tool, ToolCall, Turn, TurnRole
+from dreamr.serving.gateway.apis.logprobs import logprobs_until
 from dreamr.serving.gateway.content_parts import MessagePart
+from dreamr.trace import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +80,26 @@ class ParsedRequest:
 
         As with other reasoning models, a stop sequence ends the answer, not the reasoning.
         """
-        ends = [place for stop in self.stop if (place := answer.find(stop)) >= 0]
-        return answer[: min(ends)] if ends else answer
+        found = self.stop_in(answer)
+        return answer if found is None else answer[: found[0]]
+
+    def stop_in(self, answer: str) -> tuple[int, str] | None:
+        """Return the place of the first stop sequence in an answer, and the sequence."""
+        found = ((answer.find(stop), stop) for stop in self.stop)
+        return min((one for one in found if one[0] >= 0), default=None)
+
+    def stopped(self, result: Result) -> Result:
+        """Return a result as if its run had ended at the first stop sequence of its answer.
+
+        The answer and its log-probabilities are cut there, calls that would come after it are left
+        out, and it is complete, even if a limit has ended the run later.
+        """
+        if (found := self.stop_in(result.answer)) is None:
+            return result
+        return replace(
+            result,
+            answer=result.answer[: found[0]],
+            calls=(),
+            finish="stop",
+            answer_logprobs=logprobs_until(found[0], result.answer, result.answer_logprobs),
+        )

@@ -40,6 +40,7 @@ FINISH: Mapping[str, str] = {
     "stop": "stop",
     "length": "length",
     "deadline": "length",
+    "failed": "length",
 }
 
 
@@ -123,7 +124,7 @@ class ChatReply:
             yield self._piece(delta, index)
         if isinstance(event, RunFinished):
             choice.result = event.result
-            last = self._chunk({}, index, _finish(event.result))
+            last = self._chunk({}, index, _finish(self.parsed.stopped(event.result)))
             alone = self.parsed.choices == 1
             yield {**last, "dreamr": self.summary.of(event.result)} if alone else last
 
@@ -151,10 +152,10 @@ class ChatReply:
 
     def _choice(self, index: int, result: Result) -> Json:
         """Return one answer of a response that is not streamed."""
-        answer = self.parsed.until_stop(result.answer)
+        result = self.parsed.stopped(result)
         message = {
             "role": "assistant",
-            "content": answer if answer or not result.calls else None,
+            "content": result.answer if result.answer or not result.calls else None,
             **_thinking(reasoning_of(result)),
             "refusal": None,
         }
@@ -200,7 +201,7 @@ class ChatReply:
 def _finish(result: Result) -> str:
     if result.calls and result.complete:  # else the last call may be cut
         return "tool_calls"
-    return FINISH.get(result.finish, "stop")
+    return FINISH[result.finish]
 
 
 def _logprobs(tokens: Sequence[TokenLogprob]) -> Json | None:

@@ -53,13 +53,13 @@ class MessageReply:
         content: list[Json] = []
         reasoning = reasoning_of(result)
         if self._needs.thinking and reasoning:
-            shown = reasoning if self._needs.thoughts else ""
+            thought = reasoning if self._needs.thoughts else ""
             signature = signature_of(reasoning)
-            content.append({"type": "thinking", "thinking": shown, "signature": signature})
-        text = self.parsed.until_stop(result.answer)
-        if text or not result.calls:
-            content.append({"type": "text", "text": text, "citations": None})
-        for call in result.calls:
+            content.append({"type": "thinking", "thinking": thought, "signature": signature})
+        shown = self.parsed.stopped(result)
+        if shown.answer or not shown.calls:
+            content.append({"type": "text", "text": shown.answer, "citations": None})
+        for call in shown.calls:
             content.append(
                 {
                     "type": "tool_use",
@@ -170,9 +170,8 @@ class MessageReply:
         # What is cut may be a call: clients must not run a tool with half of its arguments.
         called = "tool_use" if result.calls else "end_turn"
         reason, sequence = called if result.complete else "max_tokens", None
-        found = [(result.answer.find(stop), stop) for stop in self.parsed.stop]
-        if places := [one for one in found if one[0] >= 0]:
-            reason, sequence = "stop_sequence", min(places)[1]
+        if (found := self.parsed.stop_in(result.answer)) is not None:
+            reason, sequence = "stop_sequence", found[1]
         return {"stop_reason": reason, "stop_sequence": sequence, "stop_details": None}
 
 

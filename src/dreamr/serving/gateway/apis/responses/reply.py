@@ -62,10 +62,10 @@ class ResponseReply:
         """Return the body of a response that is not streamed."""
         if reasoning := reasoning_of(result):
             self._add(ReasoningItem(self._needs.summary)).text = reasoning
-        text = self.parsed.until_stop(result.answer)
-        if text or not result.calls:
-            self._add(MessageItem(text, list(result.answer_logprobs)))
-        for call in result.calls:
+        shown = self.parsed.stopped(result)
+        if shown.answer or not shown.calls:
+            self._add(MessageItem(shown.answer, list(shown.answer_logprobs)))
+        for call in shown.calls:
             tool = self._needs.toolbox.client_tool(call.name)
             self._add(call_item(call.id, tool, text=call.arguments))
         return self._finished(result, prompt)
@@ -147,11 +147,12 @@ class ResponseReply:
 
     def _finished(self, result: Result, prompt: int) -> Json:
         """Return the response of a run that ended."""
-        status = "completed" if result.complete else "incomplete"
+        complete = self.parsed.stopped(result).complete
+        status = "completed" if complete else "incomplete"
         counts = TokenCounts.of(result)
         body = {
             **self._body(status, status),
-            "incomplete_details": None if result.complete else {"reason": "max_output_tokens"},
+            "incomplete_details": None if complete else {"reason": "max_output_tokens"},
             "completed_at": int(time.time()),
             "usage": {
                 "input_tokens": prompt,

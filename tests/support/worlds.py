@@ -52,7 +52,7 @@ class World:
         return Step(text, luck.randint(1, 9), ending), finish
 
     def resample(self, prefix: Sequence[str], number: int) -> Writing:
-        """What the draft writes in the place of a rejected step; sometimes just that."""
+        """What the draft writes instead of a rejected step; sometimes the same step."""
         luck = random.Random(f"{self.seed} try {number} {''.join(prefix)}")
         if luck.random() < 0.2:
             return self.write("draft", prefix)

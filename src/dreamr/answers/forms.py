@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 from dreamr.conversation import BadConversation, Conversation
 from dreamr.conversation.parts import check_half
-from dreamr.conversation.tools import read_json
+from dreamr.conversation.tools import strict_json
 
 ToolChoice: TypeAlias = Literal["auto", "none", "required"]
 MAX_TOP_LOGPROBS = 20
@@ -119,7 +119,7 @@ class AnswerForm:
         match self.format:
             case JsonSchema(schema, name):
                 check_half(name)
-                if not isinstance(read_json(schema), dict | bool):
+                if not isinstance(strict_json(schema), dict | bool):
                     raise BadConversation(
                         "the schema of the answer is not JSON text: pass a JSON Schema"
                     )

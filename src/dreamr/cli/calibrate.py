@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +81,7 @@ def _calibrate(
         place.out.parent.mkdir(parents=True, exist_ok=True)
     with Output(place.out) as file:  # before the runs, which take long
         found = _calibrated(options, run, open_model)
-        file.write(json.dumps(found.require_profile().to_json(), indent=2) + "\n")
+        file.write(found.require_profile().text)
     print(place.out)
 
 

@@ -11,7 +11,7 @@ from dreamr.conversation.errors import BadConversation
 NO_PARAMETERS = '{"type": "object", "properties": {}}'
 
 
-def read_json(text: str) -> Any:
+def strict_json(text: str) -> Any:
     """Return the value of JSON text that can be written again; None if it is not such text.
 
     Numbers that are not finite and unpaired surrogates can be read from JSON text, and not be
@@ -49,7 +49,7 @@ class Tool:
         """
         if not isinstance(self.name, str) or not self.name:
             raise BadConversation("a tool has no name: give each tool the name of its function")
-        schema = read_json(self.parameters)
+        schema = strict_json(self.parameters)
         if schema is None:
             raise BadConversation(
                 f"the parameters of tool {self.name} are not JSON text: pass a JSON Schema"

@@ -55,6 +55,11 @@ class Profile:
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "gate"}
         return {"version": VERSION, "gate": gate, **rest}
 
+    @property
+    def text(self) -> str:
+        """Content of the file that `read_profile` reads."""
+        return json.dumps(self.to_json(), indent=2) + "\n"
+
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Check that the profile holds for a run with these options.
 
@@ -91,7 +96,7 @@ def write_profile(path: Path, profile: Profile) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, (json.dumps(profile.to_json(), indent=2) + "\n").encode())
+        replace_file(path, profile.text.encode())
 
 
 def read_profile(path: Path) -> Profile:

@@ -24,7 +24,7 @@ def awaited(unit: str, curl: str, process: int) -> int:
 
     Args:
         unit: Name of the unit.
-        curl: Shell command in the place of curl, which reads no arguments.
+        curl: Shell command that replaces the call of curl and takes no arguments.
         process: Id of the process of the unit.
     """
     (line,) = re.findall("ExecStartPost=(.*)", files("replicas", "systemd")[unit])

@@ -112,7 +112,7 @@ def text_before(text: str, tokens: Sequence[GivenToken]) -> str | None:
     """Return the part of a text before the tokens at its end.
 
     Returns:
-        None if a token is a part of a character, since it is not known of which.
+        None if one of the tokens is part of a character: the text before it is unknown.
     """
     if any(_HALF in token.text for token in tokens):
         return None

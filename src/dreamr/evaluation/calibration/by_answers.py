@@ -114,7 +114,7 @@ class _Solver:
     async def _solve(self, item: Item, config: RunConfig) -> _Solved:
         target, draft = self._target.engine, self._draft.engine
         result = await run(item.conversation, target=target, draft=draft, config=config)
-        _check_draft(result)
+        _check_models(result)
         target.forget(config.seen_by("target", item.conversation))
         draft.forget(config.seen_by("draft", item.conversation))
         self._done += 1
@@ -122,7 +122,7 @@ class _Solver:
         return _solved(result)
 
 
-def _check_draft(result: Result) -> None:
+def _check_models(result: Result) -> None:
     """Check that no model failed: without a draft, the answer is the target's own, never wrong.
 
     A draft whose context is full has not failed.

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from dreamr.answers import CallDelta
-from dreamr.conversation.tools import read_json
+from dreamr.conversation.tools import strict_json
 from dreamr.serving.gateway.apis.deltas import AnswerDelta, Deltas, ReasoningDelta, reasoning_of
 from dreamr.serving.gateway.apis.messages.errors import error_body
 from dreamr.serving.gateway.apis.messages.request import MessageNeeds
@@ -196,7 +196,7 @@ def _usage(prompt: int, counts: TokenCounts) -> Json:
 
 def _input(arguments: str) -> Json:
     """Return the arguments of a call; a model can write what is not an object, or not JSON."""
-    found = read_json(arguments or "{}")
+    found = strict_json(arguments or "{}")
     if isinstance(found, dict):
         return found
     return {"arguments": arguments if found is None else found}

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dreamr.conversation import Tool
-from dreamr.conversation.tools import read_json
+from dreamr.conversation.tools import strict_json
 from dreamr.serving.gateway.apis.fields import JsonModel
 from dreamr.serving.gateway.errors import bad_request
 
@@ -105,7 +105,7 @@ def custom_arguments(text: str) -> str:
 
 def custom_input(arguments: str) -> str:
     """Return the input of a custom tool; a model can write what is not the one argument."""
-    match read_json(arguments):
+    match strict_json(arguments):
         case {"input": str(text)} | str(text):
             return text
     return arguments

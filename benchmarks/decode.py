@@ -71,11 +71,13 @@ def measure(path: Path, rounds: int) -> dict[str, dict[str, float]]:
     os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # as the worker does, before torch is imported
     import torch
 
+    from dreamr.engines.local.allocator import keep_freed_memory
     from dreamr.engines.local.load import load
     from dreamr.engines.local.options import read_hints
 
     questions = read_hints(path).questions()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the worker does
     talk = question()
     times: dict[tuple[str, str], list[float]] = {}
     with torch.inference_mode():

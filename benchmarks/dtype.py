@@ -63,9 +63,11 @@ def speed(rounds: int) -> dict[str, Any]:
     """Return the milliseconds of products and of passes, for each model and type."""
     import torch
 
+    from dreamr.engines.local.allocator import keep_freed_memory
     from dreamr.engines.local.load import load as load_model
 
     torch.set_num_threads(1)
+    keep_freed_memory()  # as workers do
     decode.now = time.thread_time
     figures: dict[str, Any] = {}
     with torch.inference_mode():

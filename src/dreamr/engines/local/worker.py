@@ -18,6 +18,7 @@ from typing import Any
 
 from dreamr._hangups import exit_at_hangup
 from dreamr._messages import describe
+from dreamr.engines.local.allocator import keep_freed_memory
 from dreamr.engines.local.ipc import Failed, Frames, Ready, pack
 from dreamr.engines.local.options import LocalOptions, placed, read_hints
 
@@ -30,6 +31,7 @@ def main(descriptor: int, parent: int) -> None:
         parent: Process id of the template.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     link = socket.socket(fileno=descriptor)
     exit_at_hangup(descriptor, parent)
     connection = _Connection(link)

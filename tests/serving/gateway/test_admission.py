@@ -261,6 +261,39 @@ def test_places_are_neither_lost_nor_given_twice(
     assert not Counter(requests.served) - Counter(c for m, c in moves if m == "come")
 
 
+def test_a_patient_request_is_not_refused_and_leaves_the_queue_to_others() -> None:
+    served: list[str] = []
+
+    async def main() -> None:
+        admission = Admission(1, 1, shared=lambda: False)
+        leave = anyio.Event()
+
+        async def come(name: str, client: str, patient: bool) -> None:
+            async with admission.place(client, patient=patient):
+                served.append(name)
+                await leave.wait()
+
+        async with anyio.create_task_group() as tasks:
+            for name, client, patient in (
+                ("running", "a", False),
+                ("patient", "a", True),
+                ("as well", "a", True),
+                ("waiting", "a", False),
+            ):
+                tasks.start_soon(come, name, client, patient)
+                await settle()
+            assert admission.waiting == 3
+            with anyio.move_on_after(0):
+                await come("canceled", "a", True)
+            with pytest.raises(ApiError):
+                await come("refused", "a", False)
+            leave.set()
+        assert admission.running == admission.waiting == 0
+
+    anyio.run(main)
+    assert served == ["running", "waiting", "patient", "as well"]
+
+
 def test_the_error_has_the_format_of_openai() -> None:
     async def main() -> None:
         admission = Admission(1, 0)

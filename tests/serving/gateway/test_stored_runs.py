@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -11,6 +15,7 @@ from uvicorn.lifespan.on import LifespanOn
 
 from dreamr import Reasoner, RunOptions
 from dreamr._load import Load
+from dreamr.serving.options import ServeOptions
 from dreamr.serving.store import Appended, StoredRun
 from dreamr.serving.store.memory import MemoryRunLogs, MemoryStore
 from support.gateways import Answer, Gateway, app_of
@@ -19,6 +24,7 @@ from support.pairs import QUESTION, Pair
 pytestmark = pytest.mark.anyio
 RESPONSES = "/v1/responses"
 SECONDS = 30
+LARGE = 200_000  # bytes
 
 
 class LostAndFound(MemoryRunLogs):
@@ -46,20 +52,63 @@ class LostAndFound(MemoryRunLogs):
         return log.run
 
 
+class Left(MemoryRunLogs):
+    """Logs of large runs that another replica has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        body = {"model": "dreamr", "input": QUESTION, "user": "u" * (LARGE - 1000)}
+        about = {
+            "created": time.time(), "deadline": SECONDS, "body": json.dumps(body),
+            "request": "", "session": None,
+        }  # fmt: skip
+        self.left = [
+            StoredRun(f"resp_{number}", "10.0.0.1", json.dumps(about).encode())
+            for number in range(3)
+        ]
+
+    async def take_over(self) -> StoredRun | None:
+        return self.left.pop() if self.left else None
+
+
 async def test_a_run_that_comes_back_before_its_first_copy_ended_ends_once() -> None:
     store = MemoryStore()
     store.runs = logs = LostAndFound()
+    async with serving(store) as gate:
+        first = await begun(gate)
+        assert await over(gate, first) == "completed"
+        assert logs.given == [first]
+        assert await over(gate, await begun(gate)) == "completed", "others run after it"
+
+
+async def test_runs_that_were_accepted_wait_even_if_the_queue_is_full() -> None:
+    async with serving(MemoryStore(), max_running=1, max_waiting=0) as gate:
+        names = [await begun(gate) for _ in range(3)]
+        assert [await over(gate, name) for name in names] == ["completed"] * 3
+
+
+async def test_runs_that_were_accepted_wait_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamr.serving.gateway.stored_runs._PAUSE", (0.01, 0.01))
+    store = MemoryStore()
+    store.runs = logs = Left()
+    runs = logs.left[:]
+    for run in runs:
+        assert await logs.open(run, SECONDS)
+    limits = {"max_running": 1, "max_body": LARGE, "max_total_body": LARGE}
+    async with serving(store, **limits) as gate:
+        assert [await over(gate, run.name) for run in runs] == ["completed"] * 3
+
+
+@asynccontextmanager
+async def serving(store: MemoryStore, **limits: Any) -> AsyncIterator[Gateway]:
+    """Run a gateway, whose work in the background must not fail."""
     pair = Pair()
     async with Reasoner(RunOptions(deterministic=True), open_model=pair) as reasoner:
-        app = app_of(reasoner, store=store)
-        gate = Gateway(app, reasoner, pair, Load(aware=False))
+        app = app_of(reasoner, ServeOptions(**limits), store=store)
         lifespan = LifespanOn(uvicorn.Config(app, lifespan="on", log_config=None))
         await lifespan.startup()
         with anyio.fail_after(SECONDS):
-            first = await begun(gate)
-            assert await over(gate, first) == "completed"
-            assert logs.given == [first]
-            assert await over(gate, await begun(gate)) == "completed", "others run after it"
+            yield Gateway(app, reasoner, pair, Load(aware=False))
             await lifespan.shutdown()
         assert not lifespan.should_exit
 

@@ -37,17 +37,24 @@ class _Client:
         running: Number of its running requests.
         started: Sum of the times at which these were admitted.
         queue: Its waiting requests.
+        patient: Its waiting requests that are not refused, which are admitted after all others.
     """
 
     used: float
     running: int = 0
     started: float = 0.0
     queue: deque[_Ticket] = field(default_factory=deque)
+    patient: deque[_Ticket] = field(default_factory=deque)
+
+    @property
+    def next(self) -> deque[_Ticket]:
+        """The queue of its next request."""
+        return self.queue or self.patient
 
     @property
     def priority(self) -> int:
         """Priority of its next request."""
-        return self.queue[0].priority if self.queue else 0
+        return self.next[0].priority if self.next else 0
 
     def usage(self, now: float) -> float:
         """Return the seconds of places that the client has used until now."""
@@ -67,6 +74,9 @@ class Admission:
     If the queue is full, the newest request of the client with the most waiting requests is refused
     in favor of a client with fewer.
 
+    Patient requests are those that were accepted before. They are never refused, have no part in
+    the bound of the queue, and wait until their client has no other waiting request.
+
     Args:
         running: Largest number of running requests.
         waiting: Largest number of waiting requests.
@@ -79,7 +89,7 @@ class Admission:
         self._most_running, self._most_waiting = running, waiting
         self._reserved = max(1, running // _RESERVED) if running > 1 else 0
         self._shared = shared
-        self._running = self._waiting = 0
+        self._running = self._waiting = self._patient = 0
         self._clients: dict[str, _Client] = {}  # active ones, least recently served first
         self._idle: dict[str, float] = {}  # usage of idle clients above the floor
         self._floor = 0.0  # usage of the least served active client; never falls
@@ -93,36 +103,43 @@ class Admission:
     @property
     def waiting(self) -> int:
         """Number of waiting requests."""
-        return self._waiting
+        return self._waiting + self._patient
 
     @asynccontextmanager
-    async def place(self, client: str, priority: int = 0) -> AsyncGenerator[None, None]:
+    async def place(
+        self, client: str, priority: int = 0, *, patient: bool = False
+    ) -> AsyncGenerator[None, None]:
         """Wait for a place and hold it for the duration of the block.
 
         Args:
             client: Name of the client, which places are shared by.
             priority: Priority of the request; lower ones get places first.
+            patient: Whether the request waits even if the queue is full.
 
         Raises:
             ApiError: If the queue is full (429).
         """
-        began = await self._enter(client, priority)
+        began = await self._enter(client, priority, patient)
         try:
             yield
         finally:
             self._seconds += _SMOOTH * (anyio.current_time() - began - self._seconds)
             self._leave(client, began)
 
-    async def _enter(self, name: str, priority: int) -> float:
+    async def _enter(self, name: str, priority: int, patient: bool) -> float:
         """Wait for a place and return the time at which it was given."""
         client = self._activate(name)
         if not client.queue and self._has_place(client):
             return self._start(name, client)
         ticket = _Ticket(name, priority)
         try:
-            self._make_room(name)
-            client.queue.append(ticket)
-            self._waiting += 1
+            if patient:
+                client.patient.append(ticket)
+                self._patient += 1
+            else:
+                self._make_room(name)
+                client.queue.append(ticket)
+                self._waiting += 1
             await ticket.ready.wait()
             if ticket.began is None:
                 raise self._full()
@@ -154,7 +171,7 @@ class Admission:
     def _deactivate(self, name: str) -> None:
         """Forget a client without requests, except for usage that others have not reached."""
         client = self._clients[name]
-        if client.running or client.queue:
+        if client.running or client.next:
             return
         del self._clients[name]
         if client.used > self._floor:
@@ -185,15 +202,19 @@ class Admission:
             now = anyio.current_time()
             # On a tie, min() returns the first client: the least recently served one.
             found = min(
-                (c for c in self._clients.items() if c[1].queue and self._has_place(c[1])),
+                (c for c in self._clients.items() if c[1].next and self._has_place(c[1])),
                 key=lambda item: (item[1].priority, item[1].usage(now), item[1].running),
                 default=None,
             )
             if found is None:
                 return
             name, client = found
-            ticket = client.queue.popleft()
-            self._waiting -= 1
+            if client.queue:
+                ticket = client.queue.popleft()
+                self._waiting -= 1
+            else:
+                ticket = client.patient.popleft()
+                self._patient -= 1
             ticket.began = self._start(name, client)
             ticket.ready.set()
 
@@ -215,14 +236,17 @@ class Admission:
         if ticket in client.queue:
             client.queue.remove(ticket)
             self._waiting -= 1
+        elif ticket in client.patient:
+            client.patient.remove(ticket)
+            self._patient -= 1
         self._deactivate(ticket.client)
 
     def _full(self) -> ApiError:
-        rounds = (self.waiting + 1) / self._most_running
+        rounds = (self._waiting + 1) / self._most_running
         seconds = min(_MAX_RETRY_AFTER, max(1, math.ceil(rounds * self._seconds)))
         return ApiError(
             429,
-            f"the queue is full: {self.running} requests are running and {self.waiting} are "
+            f"the queue is full: {self.running} requests are running and {self._waiting} are "
             f"waiting; retry in {seconds} s",
             "rate_limit_error",
             code="queue_full",

@@ -63,6 +63,7 @@ class Job:
         committed: Steps of the interrupted run that this one continues.
         attempt: What later attempts at the request will find, if it can be repeated.
         from_event: Number of the first event that the client gets, in APIs that number them.
+        patient: Whether it waits for a place even if the queue is full: it was accepted before.
     """
 
     client: Client
@@ -84,6 +85,7 @@ class Job:
     committed: tuple[CommittedStep, ...] = ()
     attempt: AttemptLog | None = None
     from_event: int = 0
+    patient: bool = False
 
     def __post_init__(self) -> None:
         if self.attempt is not None:

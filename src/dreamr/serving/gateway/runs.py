@@ -98,7 +98,9 @@ class Runs:
         try:
             left = job.began + job.parsed.deadline - time.perf_counter()
             with anyio.move_on_after(max(0.0, left)) as scope:
-                async with self._admission.place(job.client.name, job.client.priority):
+                async with self._admission.place(
+                    job.client.name, job.client.priority, patient=job.patient
+                ):
                     conversation = await self._decode(job)
                     with self._retention.running(*self._views(job)) as changed:
                         job.on_heard = lambda: changed(*self._views(job))

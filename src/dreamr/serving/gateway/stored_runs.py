@@ -23,6 +23,8 @@ from dreamr.serving.gateway.errors import SERVER, ApiError, shortened
 from dreamr.serving.gateway.job import Job
 from dreamr.serving.gateway.keys import Client
 from dreamr.serving.gateway.logs import LOG, log
+from dreamr.serving.gateway.media import ReceivedMessage
+from dreamr.serving.gateway.memory import Lease
 from dreamr.serving.gateway.metrics import Metrics
 from dreamr.serving.gateway.receiving import Receiver
 from dreamr.serving.gateway.request_ids import request_id, session_id, set_ids
@@ -37,6 +39,7 @@ _POLL = 0.25  # seconds between two looks at a run of another replica
 _QUIET_SECONDS = 15.0  # a quiet stream sends a comment so that proxies keep the connection
 _SIGNS = 3  # signs of life within the time after which a replica counts as dead
 _PATIENCE = 600.0  # seconds to try to store the end of a run
+_PAUSE = 0.5, 8.0  # seconds between two tries to read a request, first and longest
 _API = ResponsesApi()
 
 
@@ -282,9 +285,8 @@ class StoredRuns:
             if client is None:
                 raise ApiError(401, "the API key is not valid any more", code="invalid_api_key")
             async with self.access.request(client, again=True) as (quota, lease):
-                body = bytearray(about["body"].encode())
-                lease.take_body(len(body))
-                parsed, messages = await self.receiver.parse(body, _API, lease)
+                ends = about["created"] + about["deadline"]
+                parsed, messages = await self._read(about["body"].encode(), lease, ends)
                 parsed = with_deadline(parsed, {}, client)
                 parsed = replace(parsed, deadline=about["deadline"])
                 created = about["created"]
@@ -294,7 +296,7 @@ class StoredRuns:
                 began = time.perf_counter() - max(0.0, time.time() - created)
                 job = Job(
                     client, parsed, messages, lease, reply, summary, began, quota,
-                    self.served.public, committed=own.committed,
+                    self.served.public, committed=own.committed, patient=True,
                 )  # fmt: skip
                 if own.committed:
                     runs.metrics.resumed("background")
@@ -306,6 +308,22 @@ class StoredRuns:
             if not isinstance(error, DreamrError):
                 LOG.exception("internal error")
             self._failed(own, reply, found)
+
+    async def _read(
+        self, body: bytes, lease: Lease, ends: float
+    ) -> tuple[ParsedRequest, tuple[ReceivedMessage, ...]]:
+        """Read a request; while others take all memory, try again until its deadline."""
+        pause = _PAUSE[0]
+        while True:
+            try:
+                lease.take_body(len(body))
+                return await self.receiver.parse(bytearray(body), _API, lease)
+            except ApiError as error:
+                if error.code != "overloaded" or time.time() + pause > ends:
+                    raise
+            lease.give_body()
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _PAUSE[1])
 
     async def _write(self, own: RunLog, job: Job, reply: ResponseReply, runs: Runs) -> None:
         own.add(reply.opening())

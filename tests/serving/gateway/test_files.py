@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import anyio
 import pytest
@@ -316,6 +319,41 @@ def test_a_copy_of_a_file_that_is_deleted_meanwhile_leaves_nothing() -> None:
         assert copies(other) == []
 
     shared(work)
+
+
+@pytest.mark.parametrize("failing", [{"write", "close"}, {"flush", "close"}])
+def test_an_upload_that_cannot_be_written_is_refused_and_leaves_nothing(failing: set[str]) -> None:
+    async def main() -> None:
+        store = FileStore(ServeOptions())
+
+        async def put_on_a_full_disk() -> None:
+            async with store.upload("a") as upload:
+                upload._file = cast("BinaryIO", FullFile(upload._file, failing))
+                await upload.write(b"x")
+                await upload.keep("name", "user_data", None)
+
+        with pytest.raises(ApiError, match="cannot write the file: No space left") as caught:
+            await put_on_a_full_disk()
+        assert caught.value.status == 507
+        assert not store._arriving
+        assert copies(store) == []
+
+    anyio.run(main)
+
+
+@dataclass
+class FullFile:
+    """A file some of whose functions fail because the disk is full."""
+
+    file: Any
+    failing: set[str]
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fail if name in self.failing else getattr(self.file, name)
+
+    def _fail(self, *given: Any) -> None:
+        self.file.close()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_ids_cannot_name_other_files() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import shutil
 import tempfile
@@ -11,11 +12,13 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import anyio.to_thread
 
+from dreamr._messages import reason
 from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request, shortened
+from dreamr.serving.gateway.logs import log
 from dreamr.serving.gateway.memory import Lease
 from dreamr.serving.gateway.shared_files import SharedFiles, StoredFile
 from dreamr.serving.options import ServeOptions
@@ -247,23 +250,24 @@ class Upload:
         self._file: BinaryIO | None = None
 
     async def __aenter__(self) -> Upload:
-        self._file = await anyio.to_thread.run_sync(self.path.open, "xb")
+        self._file = await self._tried(self.path.open, "xb")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what `keep` stored is written, and the rest is deleted
+                self._file.close()
         self._store.abandon(self)
 
     async def write(self, data: bytes) -> None:
         """Append bytes.
 
         Raises:
-            ApiError: If all files together would be too large (507).
+            ApiError: If all files together would be too large, or the disk is full (507).
         """
         assert self._file is not None
         self._store.grow(self, len(data))
-        await anyio.to_thread.run_sync(self._file.write, data)
+        await self._tried(self._file.write, data)
 
     async def keep(self, name: str, purpose: str, seconds: int | None) -> StoredFile:
         """Store the file.
@@ -272,10 +276,30 @@ class Upload:
             name: Its name.
             purpose: What it is for.
             seconds: Seconds after which it is deleted, at most those of the gateway. None: those.
+
+        Raises:
+            ApiError: If there is no room, or the disk is full (507).
         """
         assert self._file is not None
-        await anyio.to_thread.run_sync(self._file.flush)
+        await self._tried(self._file.flush)
         return await self._store.keep(self, name, purpose, seconds)
+
+    async def _tried(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Call a function of the file in a thread.
+
+        Raises:
+            ApiError: If it fails (507).
+        """
+        try:
+            return await anyio.to_thread.run_sync(function, *given)
+        except OSError as error:
+            log(logging.ERROR, "cannot write %s: %s", self.path, reason(error))
+            raise ApiError(
+                507,
+                f"the gateway cannot write the file: {reason(error)}",
+                SERVER,
+                code="file_storage_full",
+            ) from error
 
 
 def _new_id() -> str:

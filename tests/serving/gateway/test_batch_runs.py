@@ -13,7 +13,8 @@ import pytest
 
 from dreamr.serving.gateway.batch_job import BatchBody, BatchJob
 from dreamr.serving.gateway.batch_runs import BatchRuns
-from dreamr.serving.gateway.stored_files import FileStore
+from dreamr.serving.gateway.shared_files import StoredFile
+from dreamr.serving.gateway.stored_files import FileStore, Upload
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.store import Kind, Record
 from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
@@ -41,6 +42,16 @@ class Gateways:
         await self.answering.wait()
         return httpx2.Response(200, json={"id": "chat"})
 
+    async def begin(self) -> BatchJob:
+        """Begin a batch at the first one."""
+        async with self.files.upload("alice") as upload:
+            await upload.write(json.dumps(LINE).encode() + b"\n")
+            file = await upload.keep("work.jsonl", "batch", None)
+        body = BatchBody.model_validate({"input_file_id": file.id, "endpoint": URL})
+        job = BatchJob("alice", body, file, 1)
+        assert await self.one.begin(job)
+        return job
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[BatchJob]:
         """Run both, with a batch at the first one."""
@@ -48,13 +59,7 @@ class Gateways:
             tasks.start_soon(self.one.run)
             tasks.start_soon(self.other.run)
             with anyio.fail_after(SECONDS):
-                async with self.files.upload("alice") as upload:
-                    await upload.write(json.dumps(LINE).encode() + b"\n")
-                    file = await upload.keep("work.jsonl", "batch", None)
-                body = BatchBody.model_validate({"input_file_id": file.id, "endpoint": URL})
-                job = BatchJob("alice", body, file, 1)
-                assert await self.one.begin(job)
-                yield job
+                yield await self.begin()
             tasks.cancel_scope.cancel()
 
     async def kept(self, job: BatchJob) -> BatchJob:
@@ -89,6 +94,40 @@ class SlowToKeep(MemoryRecords):
             for _ in range(1000):
                 await anyio.sleep(0)
         return await super().put(kind, record, seconds, size)
+
+
+class FailingFiles(FileStore):
+    """Files of which the next one cannot be opened, or one of the next two not be kept."""
+
+    failing = ""
+
+    def upload(self, owner: str) -> Upload:
+        if self.failing == "open":
+            self.failing = ""
+            raise OSError("no file descriptors")
+        return super().upload(owner)
+
+    async def keep(
+        self, upload: Upload, name: str, purpose: str, seconds: int | None
+    ) -> StoredFile:
+        if self.failing == "keep":
+            self.failing = ""
+            raise OSError("no file descriptors")
+        return await super().keep(upload, name, purpose, seconds)
+
+
+@pytest.mark.parametrize("failing", ["open", "keep"])
+async def test_an_unexpected_error_ends_one_batch_only(failing: str) -> None:
+    gateways = Gateways()
+    gateways.one._files = files = FailingFiles(ServeOptions())
+    gateways.files = files
+    async with gateways.running() as job:
+        files.failing = failing
+        gateways.answering.set()
+        found = await gateways.over(job)
+        assert (found.status, found.output) == ("failed", None)
+        assert found.problem == "internal error; see the server's log"
+        assert (await gateways.over(await gateways.begin())).status == "completed"
 
 
 @pytest.mark.parametrize("slow", ["logs", "records"])

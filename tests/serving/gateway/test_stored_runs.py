@@ -52,6 +52,30 @@ class LostAndFound(MemoryRunLogs):
         return log.run
 
 
+class Broken(MemoryRunLogs):
+    """Logs that cannot be written once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = False
+
+    async def append(
+        self, name: str, events: Sequence[bytes], steps: Sequence[bytes], *, ended: bool = False
+    ) -> Appended:
+        if not self.broken:
+            self.broken = True
+            raise OSError("no file descriptors")
+        return await super().append(name, events, steps, ended=ended)
+
+
+async def test_an_unexpected_error_ends_one_run_only() -> None:
+    store = MemoryStore()
+    store.runs = Broken()
+    async with serving(store) as gate:
+        assert await over(gate, await begun(gate)) == "failed"
+        assert await over(gate, await begun(gate)) == "completed"
+
+
 class Left(MemoryRunLogs):
     """Logs of large runs that another replica has left."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import anyio
 import httpx2
 
+from dreamr._concurrency import root_cause
 from dreamr.errors import DreamrError
 from dreamr.runner import SignalQueue
 from dreamr.serving.batch import Batch, Concurrency, Progress, read_ahead, read_requests
@@ -186,33 +187,43 @@ class BatchRuns:
             await anyio.sleep(self._store.batches.lease / _SIGNS)
 
     async def _run(self, here: _Running) -> None:
-        job, files = here.job, self._files
+        job = here.job
         if here.run.canceled:
             here.cancel()
         try:
-            async with files.upload(job.owner) as out, files.upload(job.owner) as errors:
-                sink = _Sink(out, errors)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._hold, here, sink)
-                    await self._answer(here, sink)
-                    if not here.lost:
-                        await self._finish(here, sink)
-                    here.over = True
+            try:
+                await self._work(here)
+            except Exception as error:  # other batches go on
+                job.problem = _problem(error)
+                if not (here.over or here.lost):
+                    await self._end(here, [])
         finally:
             if not here.over:
                 with anyio.CancelScope(shield=True):  # the store answers in bounded time
                     await self._store.batches.give_back(job.id)
             if self._here.get(job.id) is here:
                 del self._here[job.id]
-        about = (job.owner, job.status, len(sink.answered), len(sink.failed))
+        about = (job.owner, job.status, job.done - job.failed, job.failed)
         log(logging.INFO, "%s batch %s: %d answered, %d failed", *about, id=job.id)
+
+    async def _work(self, here: _Running) -> None:
+        """Answer the requests of a batch, and store the answers and its end."""
+        files, owner = self._files, here.job.owner
+        async with files.upload(owner) as out, files.upload(owner) as errors:
+            sink = _Sink(out, errors)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._hold, here, sink)
+                await self._answer(here, sink)
+                if not here.lost:
+                    await self._finish(here, sink)
+                here.over = True
 
     async def _hold(self, here: _Running, sink: _Sink) -> None:
         """Store answers as they come, and give signs of life, until the batch is over."""
         count = 0
         while not (here.over or here.lost):
             before = count, here.canceled
-            if await self._append(here, sink) == "canceled":
+            if await self._append(here, sink.new) == "canceled":
                 here.cancel()
             count = here.job.done
             if (count, here.canceled) != before and not here.job.over:
@@ -242,13 +253,10 @@ class BatchRuns:
                     {OWNER_HEADER: job.owner},
                     on_progress=progress,
                 ).run()
-        except DreamrError as error:
-            job.problem = str(error).replace(str(path), job.file.name)
         except FileNotFoundError:
             job.problem = f"{job.file.name} was deleted"
-        except Exception:
-            LOG.exception("internal error")
-            job.problem = "internal error; see the server's log"
+        except Exception as error:
+            job.problem = _problem(error).replace(str(path), job.file.name)
 
     async def _finish(self, here: _Running, sink: _Sink) -> None:
         job = here.job
@@ -260,28 +268,32 @@ class BatchRuns:
             if sink.failed:
                 file = await sink.problems.keep(f"{name}.errors.jsonl", "batch_output", None)
                 job.errors = file.id
-        except DreamrError as error:
-            job.problem = str(error)
-        if job.problem:
-            job.become("failed")
+        except Exception as error:
+            job.problem = _problem(error)
+        await self._end(here, sink.new)
+
+    async def _end(self, here: _Running, new: list[bytes]) -> None:
+        """Store how a batch has ended."""
+        if here.job.problem:
+            here.job.become("failed")
         else:
-            job.become("cancelled" if here.canceled else "completed")
+            here.job.become("cancelled" if here.canceled else "completed")
         with anyio.move_on_after(_PATIENCE):
             await self._save(here)
-            while await self._append(here, sink, ended=True) is None:
+            while await self._append(here, new, ended=True) is None:
                 await anyio.sleep(_FLUSH)
                 await self._save(here)  # the store may have been lost before
 
-    async def _append(self, here: _Running, sink: _Sink, *, ended: bool = False) -> str | None:
+    async def _append(self, here: _Running, new: list[bytes], *, ended: bool = False) -> str | None:
         """Keep new answers; return what became of it, None if the store is lost."""
         found, append = "kept", self._store.batches.append
         async with here.storing:
             if here.over:
                 return found
             try:
-                for some in _chunks(sink.new[:]):
+                for some in _chunks(new[:]):
                     found = await append(here.job.id, [], some)
-                    del sink.new[: len(some)]
+                    del new[: len(some)]
                 if ended:
                     found = await append(here.job.id, [], [], ended=True)
                     here.over = True
@@ -302,6 +314,15 @@ class BatchRuns:
         await self._store.records.put(
             _KIND, Record(job.id, job.owner, content), _KEPT, len(content)
         )
+
+
+def _problem(error: Exception) -> str:
+    """Return what a client sees of the error that ended its batch."""
+    cause = root_cause(error) if isinstance(error, ExceptionGroup) else error
+    if isinstance(cause, DreamrError):
+        return str(cause)
+    LOG.exception("internal error", exc_info=error)
+    return "internal error; see the server's log"
 
 
 def _chunks(steps: list[bytes]) -> Iterator[list[bytes]]:

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -249,6 +250,10 @@ class StoredRuns:
                     while not own.done:
                         await own.change(_PATIENCE)
                 tasks.cancel_scope.cancel()
+        except Exception as error:  # other runs go on
+            LOG.exception("internal error")
+            with suppress(Exception):
+                await self._abandon(own, error)
         finally:
             if not own.done:
                 with anyio.CancelScope(shield=True):  # the store answers in bounded time
@@ -256,6 +261,14 @@ class StoredRuns:
             if self._logs.get(own.run.name) is own:  # not if it was lost and taken over again
                 del self._logs[own.run.name]
             own.notify()
+
+    async def _abandon(self, own: RunLog, error: Exception) -> None:
+        """Store that a run has failed, so that no replica repeats it."""
+        if not own.ended:
+            own.fail(None, public_error(error, self.served.public))
+        left = own.events[own.flushed :]
+        await self.store.runs.append(own.run.name, left, own.steps, ended=True)
+        own.done = True
 
     async def _flush(self, own: RunLog, scope: anyio.CancelScope) -> None:
         """Store events as they come, and give signs of life."""

@@ -130,6 +130,48 @@ async def test_an_unexpected_error_ends_one_batch_only(failing: str) -> None:
         assert (await gateways.over(await gateways.begin())).status == "completed"
 
 
+class LostWhileKeeping(MemoryStore):
+    """A store that other replicas share, and that is lost when a file is kept."""
+
+    shared = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records, self.failing, self.lost, self.losses = Forgetful(self), False, False, 0
+
+
+class Forgetful(MemoryRecords):
+    """Records of which other replicas do not see those that are kept while the store is lost."""
+
+    def __init__(self, store: LostWhileKeeping) -> None:
+        super().__init__()
+        self._store = store
+
+    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+        if self._store.failing and kind.name == "file":
+            self._store.failing, self._store.lost = False, True
+            self._store.losses += 1
+        return self._store.lost or await super().put(kind, record, seconds, size)
+
+
+async def test_the_answers_of_a_batch_are_found_elsewhere_if_the_store_was_lost() -> None:
+    gateways = Gateways(store := LostWhileKeeping())
+    gateways.files = FileStore(ServeOptions(), store=store)
+    gateways.one._files = gateways.files
+    async with gateways.running() as job:
+        store.failing = True
+        gateways.answering.set()
+        while not store.lost:
+            await anyio.sleep(0.01)
+        store.lost = False
+        found = await gateways.over(job)
+        assert (found.status, found.output is not None) == ("completed", True)
+        elsewhere = FileStore(ServeOptions(), store=store)
+        file = await elsewhere.find(found.output or "", "alice")
+        (line,) = (await elsewhere.content(file)).splitlines()
+        assert json.loads(line)["custom_id"] == "r"
+
+
 @pytest.mark.parametrize("slow", ["logs", "records"])
 async def test_a_batch_that_is_canceled_where_it_runs_is_cancelled_in_the_end(slow: str) -> None:
     gateways = Gateways()

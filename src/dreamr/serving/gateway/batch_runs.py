@@ -263,14 +263,25 @@ class BatchRuns:
         name = job.file.name.removesuffix(".jsonl")
         try:
             if sink.answered:
-                file = await sink.answers.keep(f"{name}.answers.jsonl", "batch_output", None)
-                job.output = file.id
+                job.output = await self._keep(sink.answers, f"{name}.answers.jsonl")
             if sink.failed:
-                file = await sink.problems.keep(f"{name}.errors.jsonl", "batch_output", None)
-                job.errors = file.id
+                job.errors = await self._keep(sink.problems, f"{name}.errors.jsonl")
         except Exception as error:
             job.problem = _problem(error)
         await self._end(here, sink.new)
+
+    async def _keep(self, upload: Upload, name: str) -> str:
+        """Keep a file where all replicas find it, again if the store was lost meanwhile."""
+        store = self._store
+        with anyio.move_on_after(_PATIENCE):
+            while True:
+                while store.lost:
+                    await anyio.sleep(_FLUSH)
+                losses = store.losses
+                file = await upload.keep(name, "batch_output", None)
+                if store.losses == losses:
+                    return file.id
+        return (await upload.keep(name, "batch_output", None)).id  # for clients of this replica
 
     async def _end(self, here: _Running, new: list[bytes]) -> None:
         """Store how a batch has ended."""

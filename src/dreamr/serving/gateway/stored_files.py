@@ -161,17 +161,17 @@ class FileStore:
     async def keep(
         self, upload: Upload, name: str, purpose: str, seconds: int | None
     ) -> StoredFile:
-        """Store a complete upload; the result says until when.
+        """Store a complete upload, or store it again; the result says until when.
 
         Raises:
             ApiError: If the store that replicas share has no room (507).
         """
-        size = self._arriving.get(upload, 0)
         created = self._clock()
         lasts = self._seconds if seconds is None else min(seconds, self._seconds)
         file = StoredFile(
-            upload.path.name, upload.owner, name, purpose, size, int(created), int(created + lasts)
-        )
+            upload.path.name, upload.owner, name, purpose, upload.size,
+            int(created), int(created + lasts),
+        )  # fmt: skip
         if self._shared is not None and not await self._shared.keep(file, upload.path):
             raise self._full()
         self._arriving.pop(upload, None)
@@ -242,10 +242,16 @@ class FileStore:
 
 
 class Upload:
-    """A file that is arriving. Leaving the block without `keep` deletes what has arrived."""
+    """A file that is arriving. Leaving the block without `keep` deletes what has arrived.
+
+    Attributes:
+        owner: Name of the client.
+        path: Where it is written.
+        size: Number of bytes that have arrived.
+    """
 
     def __init__(self, store: FileStore, owner: str, path: Path) -> None:
-        self.owner, self.path = owner, path
+        self.owner, self.path, self.size = owner, path, 0
         self._store = store
         self._file: BinaryIO | None = None
 
@@ -268,6 +274,7 @@ class Upload:
         assert self._file is not None
         self._store.grow(self, len(data))
         await self._tried(self._file.write, data)
+        self.size += len(data)
 
     async def keep(self, name: str, purpose: str, seconds: int | None) -> StoredFile:
         """Store the file.

@@ -13,6 +13,7 @@ import pytest
 
 from dreamr.serving.gateway.batch_job import BatchBody, BatchJob
 from dreamr.serving.gateway.batch_runs import BatchRuns
+from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.shared_files import StoredFile
 from dreamr.serving.gateway.stored_files import FileStore, Upload
 from dreamr.serving.options import ServeOptions
@@ -31,15 +32,24 @@ class Gateways:
 
     store: MemoryStore = field(default_factory=MemoryStore)
     answering: anyio.Event = field(default_factory=anyio.Event)
+    refusals: int = 0  # while draining, before it ends
 
     def __post_init__(self) -> None:
         transport = httpx2.MockTransport(self._answer)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://gateway")
         self.files = FileStore(ServeOptions())
-        self.one, self.other = (BatchRuns(self.client, self.files, self.store, 8) for _ in range(2))
+        self.draining = Draining()
+        self.one, self.other = (
+            BatchRuns(self.client, self.files, self.store, 8, self.draining) for _ in range(2)
+        )
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         await self.answering.wait()
+        self.refusals -= self.draining.begun
+        if not self.refusals:
+            self.draining.begun = False
+        if self.draining.begun:
+            return httpx2.Response(503, json={"error": {"type": "server_error", "message": ""}})
         return httpx2.Response(200, json={"id": "chat"})
 
     async def begin(self) -> BatchJob:
@@ -94,6 +104,18 @@ class SlowToKeep(MemoryRecords):
             for _ in range(1000):
                 await anyio.sleep(0)
         return await super().put(kind, record, seconds, size)
+
+
+async def test_requests_that_a_gateway_refuses_while_it_stops_do_not_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dreamr.serving.batch.run._PAUSE", (0, 0))
+    gateways = Gateways(refusals=100)
+    gateways.draining.begun = True
+    async with gateways.running() as job:
+        gateways.answering.set()
+        found = await gateways.over(job)
+        assert (found.done, found.failed) == (1, 0)
 
 
 class FailingFiles(FileStore):

@@ -75,6 +75,7 @@ class Batch:
         concurrency: How many requests run at the same time.
         headers: Headers of each request.
         on_progress: Called after each request.
+        draining: Returns whether the gateway is about to stop, so that it refuses all requests.
         summary: Figures so far.
     """
 
@@ -84,6 +85,7 @@ class Batch:
     concurrency: Concurrency
     headers: Mapping[str, str] = field(default_factory=dict)
     on_progress: Callable[[Progress], None] = lambda _: None
+    draining: Callable[[], bool] = lambda: False
     summary: Summary = field(default_factory=Summary)
     _running: int = 0
     _freed: anyio.Event = field(default_factory=anyio.Event)
@@ -150,14 +152,16 @@ class Batch:
     async def _sent(self, request: BatchRequest) -> httpx2.Response:
         """Send a request, again after a pause where there was no room or a model was lost."""
         pause, headers = _PAUSE[0], {"content-type": "application/json", **self.headers}
-        for left in reversed(range(_TRIES)):
+        tries = 0
+        while True:
             response = await self.client.post(request.url, content=request.body, headers=headers)
-            if response.status_code not in _BUSY or not left:
-                break
+            if not self.draining():  # else another gateway will answer the request
+                tries += 1
+            if response.status_code not in _BUSY or tries == _TRIES:
+                return response
             self.concurrency.refused()
             await anyio.sleep(max(pause, _seconds(response.headers.get("retry-after"))))
             pause = min(2 * pause, _PAUSE[1])
-        return response
 
     async def _fail(
         self, custom_id: str, digest: str, code: str, message: str, status: int = 400

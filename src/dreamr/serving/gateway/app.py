@@ -115,7 +115,8 @@ def build_app(
     parts = (served, receiver, access, metrics, options, attempts)
     models = _runners(parts, stored)
     endpoints = _Endpoints(pairs, served, found, admission, metrics, draining)
-    work = BatchRuns(_in_process_client(models, found), files, store, options.max_running)
+    client = _in_process_client(models, found)
+    work = BatchRuns(client, files, store, options.max_running, draining)
     batches = Batches(work, files, options, found, quotas, draining, access.memory)
     routes = [
         *endpoints.routes(),

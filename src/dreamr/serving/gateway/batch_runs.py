@@ -16,6 +16,7 @@ from dreamr.runner import SignalQueue
 from dreamr.serving.batch import Batch, Concurrency, Progress, read_ahead, read_requests
 from dreamr.serving.batch.lines import read_line
 from dreamr.serving.gateway.batch_job import BatchJob
+from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.keys import OWNER_HEADER
 from dreamr.serving.gateway.logs import LOG, log
 from dreamr.serving.gateway.stored_files import FileStore, Upload
@@ -107,12 +108,19 @@ class BatchRuns:
         files: Uploaded files.
         store: Where batches are kept.
         most: Requests of the gateway that run at the same time.
+        draining: Whether the gateway is about to stop.
     """
 
     def __init__(
-        self, client: httpx2.AsyncClient, files: FileStore, store: Store, most: int
+        self,
+        client: httpx2.AsyncClient,
+        files: FileStore,
+        store: Store,
+        most: int,
+        draining: Draining,
     ) -> None:
         self._client, self._files, self._store = client, files, store
+        self._draining = draining
         self._most = max(1, most // 2)  # single requests find a place beside a batch
         self._here: dict[str, _Running] = {}
         self._new: SignalQueue[_Running] = SignalQueue()
@@ -252,6 +260,7 @@ class BatchRuns:
                     Concurrency(self._most),
                     {OWNER_HEADER: job.owner},
                     on_progress=progress,
+                    draining=lambda: self._draining.begun,
                 ).run()
         except FileNotFoundError:
             job.problem = f"{job.file.name} was deleted"

@@ -15,9 +15,10 @@ from uvicorn.lifespan.on import LifespanOn
 
 from dreamr import Reasoner, RunOptions
 from dreamr._load import Load
+from dreamr.serving.gateway.run_log import event_data
 from dreamr.serving.options import ServeOptions
-from dreamr.serving.store import Appended, StoredRun
-from dreamr.serving.store.memory import MemoryRunLogs, MemoryStore
+from dreamr.serving.store import Appended, Kind, Record, StoredRun
+from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
 from support.gateways import Answer, Gateway, app_of
 from support.pairs import QUESTION, Pair
 
@@ -74,6 +75,27 @@ async def test_an_unexpected_error_ends_one_run_only() -> None:
     async with serving(store) as gate:
         assert await over(gate, await begun(gate)) == "failed"
         assert await over(gate, await begun(gate)) == "completed"
+
+
+class SlowToKeep(MemoryRecords):
+    """Records of which responses take a while."""
+
+    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+        if kind.name == "response":
+            for _ in range(1000):
+                await anyio.sleep(0)
+        return await super().put(kind, record, seconds, size)
+
+
+async def test_a_response_can_be_continued_as_soon_as_it_has_ended() -> None:
+    store = MemoryStore()
+    store.records = SlowToKeep()
+    async with serving(store) as gate:
+        asked = {"model": "dreamr", "input": QUESTION}
+        first = await gate.ask({**asked, "background": True, "stream": True}, RESPONSES)
+        name = event_data(first.body)["response"]["id"]
+        again = await gate.ask({**asked, "previous_response_id": name}, RESPONSES)
+        assert again.status == 200
 
 
 class Left(MemoryRunLogs):

@@ -98,12 +98,12 @@ class RunLog:
             self.steps.append(dumped(event))
         self.add(reply.events(event))
 
-    def finish(self, reply: Reply, result: Result, prompt: int) -> None:
-        """Add the end of a response."""
+    def closing(self, reply: Reply, result: Result, prompt: int) -> list[ServerEvent]:
+        """Return the last events of a response."""
         closing: list[ServerEvent] = []
         for event in (*self._waiting, RunFinished(result.seconds, result)):
             closing += reply.events(event)
-        self.end([*closing, *reply.closing(result, prompt)])
+        return [*closing, *reply.closing(result, prompt)]
 
     def fail(self, reply: Reply | None, error: ApiError) -> None:
         """Add the error that ends a response."""

@@ -347,9 +347,11 @@ class StoredRuns:
                     return
                 case RunFinished(result=result) if result.error is None:
                     prompt = await runs.prompt_tokens(job)
-                    own.finish(reply, result, prompt)
-                    if reply.kept is not None:
-                        await self.responses.keep(job.client.name, *reply.kept)
+                    closing = own.closing(reply, result, prompt)
+                    with anyio.CancelScope(shield=True):  # the store answers in bounded time
+                        if reply.kept is not None:  # before its end: clients may continue it then
+                            await self.responses.keep(job.client.name, *reply.kept)
+                    own.end(closing)
                     runs.metrics.answered(result, time.perf_counter() - job.began, prompt)
                     self._note(own, job.client.name, 200)
                     return

@@ -225,7 +225,7 @@ def _request(line: object, place: str, endpoint: str | None) -> BatchRequest | I
         if endpoint not in (None, url):
             raise _Invalid(f"url must be {endpoint}, the endpoint of the batch, not {url}")
         if field := next((name for name in _NOT_WHOLE if body.get(name)), None):
-            raise _Invalid(f"{field} has no place in a batch: leave it out")
+            raise _Invalid(f"{field} is not supported in a batch: leave it out")
         content, known = _encoded(body), _encoded([url, body], sort_keys=True)
     except _Invalid as error:
         return InvalidRequest(custom_id, str(error))

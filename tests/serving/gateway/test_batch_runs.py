@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.shared_files import StoredFile
 from dreamr.serving.gateway.stored_files import FileStore, Upload
 from dreamr.serving.options import ServeOptions
-from dreamr.serving.store import Kind, Record
+from dreamr.serving.store import Appended, Kind, Record, StoredRun, StoreLost
 from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -192,6 +192,63 @@ async def test_the_answers_of_a_batch_are_found_elsewhere_if_the_store_was_lost(
         file = await elsewhere.find(found.output or "", "alice")
         (line,) = (await elsewhere.content(file)).splitlines()
         assert json.loads(line)["custom_id"] == "r"
+
+
+class Left(MemoryRunLogs):
+    """Logs of batches that another replica has left; the store is lost when one is taken over."""
+
+    lease = 0.03
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self._store = store
+        self.left: list[str] = []
+        self.losses = 1
+
+    async def take_over(self) -> StoredRun | None:
+        if not self.left:
+            return None
+        self._store.lost = self.losses > 0
+        self.losses -= 1
+        return self._logs[self.left.pop()].run
+
+    async def append(
+        self, name: str, events: Sequence[bytes], steps: Sequence[bytes], *, ended: bool = False
+    ) -> Appended:
+        if self._store.lost:
+            raise StoreLost("lost")
+        return await super().append(name, events, steps, ended=ended)
+
+    async def give_back(self, name: str) -> None:
+        self.left.append(name)
+
+
+class Unseen(MemoryRecords):
+    """Records that cannot be seen while the store is lost."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def get(self, kind: Kind, name: str, owner: str) -> Record | None:
+        return None if self._store.lost else await super().get(kind, name, owner)
+
+
+async def test_a_batch_is_taken_over_though_the_store_was_lost_meanwhile() -> None:
+    gateways = Gateways()
+    store = gateways.store
+    store.batches = logs = Left(store)
+    store.records = Unseen(store)
+    gateways.answering.set()
+    with anyio.fail_after(SECONDS):
+        job = await gateways.begin()
+        logs.left.append(job.id)
+        async with gateways.client, anyio.create_task_group() as tasks:
+            tasks.start_soon(gateways.other.run)
+            while not (await gateways.kept(job)).over:
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+    assert (await gateways.kept(job)).status == "completed"
 
 
 @pytest.mark.parametrize("slow", ["logs", "records"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -187,8 +186,10 @@ class BatchRuns:
             while (run := await self._store.batches.take_over()) is not None:
                 found = await self._store.records.get(_KIND, run.name, run.owner)
                 if found is None or (job := BatchJob.read(found.content)).over:
-                    with suppress(StoreLost):
+                    try:
                         await self._store.batches.append(run.name, [], [], ended=True)
+                    except StoreLost:  # so it is not known what there is: look again later
+                        await self._store.batches.give_back(run.name)
                     continue
                 log(logging.INFO, "%s goes on here after %d answers", run.name, len(run.steps))
                 self._start(job, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Capabilities, Context, Engine, ScriptedEngine
+from dreamr.engines.scripted import words
 from dreamr.errors import Unsupported
 from dreamr.gate import AgreementGate, CascadeGate, Gate, RatioGate, SameGate, ScoreGate
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.trace import JudgeStarted, LaneOpened, Result, StepDiscarded, StepRejected
+from support.runs import notes
 
 TALK = Conversation((Turn("user", (Text("What do tea and milk cost?"),)),))
 OWN = ["Tea costs 2.\n\n", "Milk costs 1.\n\n", "Two and one is three.\n\n", "Answer: 3"]
@@ -191,6 +194,28 @@ def test_a_token_that_ends_a_step_and_begins_another_does_not_stop_token_sd() ->
     for draft in (text, "Tea is 4.\n\n\nNo."):
         result = go("token-sd", ScriptedEngine(script=text), ScriptedEngine(script=draft))
         assert result.text == text
+
+
+def spelled(text: str) -> Iterator[str]:
+    """Yield the words of a text; a sign takes three tokens, and only the last one has text."""
+    for word in words(text):
+        yield from ("", "", word) if "🧮" in word else (word,)
+
+
+@pytest.mark.parametrize("draft", ["", "I count coins.\n\nNo."])
+@pytest.mark.parametrize("text", ["I count 🧮 coins.\n\n🧮 says 3.", "🧮 says 3."])
+def test_a_character_of_several_tokens_does_not_stop_token_sd(text: str, draft: str) -> None:
+    small = ScriptedEngine(script=draft, tokenize=spelled)
+    result = go("token-sd", ScriptedEngine(script=text, tokenize=spelled), small)
+    assert (result.text, result.finish) == (text, "stop")
+    assert not notes(result)
+
+
+def test_a_target_without_room_for_a_character_ends_token_sd() -> None:
+    big = ScriptedEngine(script="I count 🧮 coins.", tokenize=spelled)
+    result = go("token-sd", big, ScriptedEngine(script="I count coins."), max_tokens=4)
+    assert result.text.split() == ["I", "count"]
+    assert result.finish == "length"
 
 
 def test_only_the_number_of_tokens_limits_token_sd() -> None:

@@ -79,11 +79,16 @@ class TokenSpeculation(TurnBasedSchedule):
 
     def _write(self, matched_tokens: int) -> None:
         """Let the target write the verified tokens and one more."""
-        self._draft, self._written = None, 0
-        self._max_tokens = min(matched_tokens + 1, self._state.room)
+        self._draft = None
+        self._open_target(matched_tokens + 1)
+
+    def _open_target(self, max_tokens: int) -> None:
+        self._written, self._max_tokens = 0, min(max_tokens, self._state.room)
         self._target = self._state.open("target", self._max_tokens, max_tokens=self._max_tokens)
 
     def _on_target(self, step: Step | None, finish: Finish | None) -> None:
+        if step is None and finish == "length" and self._go_on():
+            return
         end: RunEnd | None = None
         if step is not None:
             self._written += step.tokens
@@ -99,6 +104,19 @@ class TokenSpeculation(TurnBasedSchedule):
             self._start_draft()
         else:
             self._state.grant(self._target)
+
+    def _go_on(self) -> bool:
+        """Continue after tokens without text, which are the beginning of a character, if possible.
+
+        Engines report the text of a character with its last token.
+        """
+        if self._written:
+            self._start_draft()
+            return True
+        larger = self._max_tokens < self._state.room
+        if larger:
+            self._open_target(2 * self._max_tokens)
+        return larger
 
     def _discard_guess(self, why: str) -> None:
         """Discard the drafted guess; the target writes the verified part itself."""

@@ -170,6 +170,17 @@ def test_an_answer_in_a_form_is_written_in_time() -> None:
     assert result.seconds < 6.0
 
 
+@pytest.mark.parametrize("method", ["fpsr", "target"])
+def test_an_answer_in_a_form_is_written_in_time_without_one_in_free_text(method: str) -> None:
+    form, free = AnswerForm(format=JsonObject()), "Answer: " + "3 coins " * 20
+    pieces = [AnswerPiece("[", tokens=20), AnswerPiece("]", tokens=20)]
+    script, marks = reasoner(500, free), StepFormat()
+    result = go(script, 6.0, method=method, form=form, answers=pieces, step_format=marks)
+    assert "answer" in stages(result)
+    assert (result.answer, result.finish) == ("[]", "answer")
+    assert "the deadline is near: the target writes the answer in its form" in notes(result)
+
+
 def test_an_answer_in_a_form_is_cut_at_the_deadline() -> None:
     form, pieces = AnswerForm(format=JsonObject()), [AnswerPiece("[", tokens=1)] * 9000
     result = go(thinker(2), 2.0, form=form, answers=pieces)

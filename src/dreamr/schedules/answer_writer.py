@@ -81,7 +81,21 @@ class AnswerWriter:
         if self._lane is not None:
             return list(self._on_answer(signal))
         self._work.note_signal(signal)
-        return self._follow(self._schedule.handle(signal))
+        commands = self._schedule.handle(signal)
+        if isinstance(signal, TimeShort) and signal.stage == "answer":
+            return self._hurry(commands)
+        return self._follow(commands)
+
+    def _hurry(self, commands: Sequence[Command]) -> Sequence[Command]:
+        """Return the commands that begin the answer near a deadline.
+
+        Args:
+            commands: What the schedule does to answer in time.
+        """
+        if any(isinstance(command, Commit) for command in commands):  # it closes the thought
+            return self._follow(commands)
+        # An answer in free text would be written in vain, and there is no time for both.
+        return [Warn(f"the deadline is near: {_DUE}"), *self._write()]
 
     def _follow(self, commands: Sequence[Command]) -> Sequence[Command]:
         """Return the commands, up to the one at which the answer is due."""

@@ -6,9 +6,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 
 from dreamr.answers import PLAIN, AnswerForm, AnswerPiece, JsonObject
+from dreamr.conversation import Conversation
 from dreamr.engines import AnsweringEngine, Capabilities, Context, ScriptedEngine
 from dreamr.errors import DeadlinePassed
 from dreamr.runner import Deadline, RunConfig, run
@@ -216,6 +218,47 @@ def test_every_method_meets_its_deadline(method: str, seconds: float) -> None:
 def test_a_deadline_before_the_first_word_is_an_error(seconds: float) -> None:
     with pytest.raises(DeadlinePassed, match="before a model wrote anything"):
         go(thinker(500), seconds)
+
+
+class Asked(AnsweringEngine):
+    """A target that first has to find out whether it can write an answer in a form."""
+
+    seconds = 0.0
+
+    async def form_problem(self, conversation: Conversation, form: AnswerForm) -> str:
+        await anyio.sleep(self.seconds)
+        return ""
+
+
+def answered_by(target: Asked, seconds: float) -> tuple[Result, float]:
+    """Return the result of a run for an answer in a form, and the seconds that it took."""
+    config = RunConfig(
+        method="target",
+        deadline=Deadline(seconds),
+        answer_form=AnswerForm(format=JsonObject()),
+        step_format=StepFormat(answer_marker=None),
+    )
+
+    async def main() -> tuple[Result, float]:
+        result = await run(TALK, target=target, config=config)
+        return result, anyio.current_time()
+
+    return run_virtual(main)
+
+
+def test_the_deadline_passes_while_the_target_is_asked_about_the_form() -> None:
+    target = Asked(script=thinker(500), token_seconds=0.02, answers=[AnswerPiece("[]", tokens=1)])
+    target.seconds = 60.0
+    with pytest.raises(DeadlinePassed, match="the deadline of 6 s passed before the run began"):
+        answered_by(target, 6.0)
+
+
+def test_a_run_has_the_time_that_is_left_when_the_form_is_known() -> None:
+    target = Asked(script=thinker(500), token_seconds=0.02, answers=[AnswerPiece("[]", tokens=1)])
+    target.seconds = 2.0
+    result, seconds = answered_by(target, 6.0)
+    assert (result.answer, result.finish) == ("[]", "answer")
+    assert 4.0 < seconds < 6.0
 
 
 def random_run(seed: int) -> tuple[float, Callable[[float | None], Result]]:

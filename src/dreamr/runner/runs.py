@@ -85,13 +85,13 @@ async def open_run(
     seen = {role: config.seen_by(role, conversation) for role in engines}
     with run_time(config.deadline) as time:
         await prepare_engines(seen, engines)
+        check_conversations(seen, engines)
+        check_answer_form(config, seen, engines)
+        leading: Role = "target" if "target" in engines else "draft"
+        config = _for_engines(config, engines, _prompt_tokens(seen[leading]))
+        config = _with_text_limits(config)
+        config, schedule = await _planned(config, seen, engines)
         config = replace(config, deadline=time.begin())
-    check_conversations(seen, engines)
-    check_answer_form(config, seen, engines)
-    leading: Role = "target" if "target" in engines else "draft"
-    config = _for_engines(config, engines, _prompt_tokens(seen[leading]))
-    config = _with_text_limits(config)
-    config, schedule = await _planned(config, seen, engines)
     queue = SignalQueue[Event]()
     driver = Driver(seen, engines, schedule, config, queue.put)
     failure: Exception | None = None

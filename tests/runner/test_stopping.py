@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import anyio
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dreamr.conversation import Conversation
-from dreamr.engines import Chunk, Context, ScriptedEngine
+from dreamr.answers import PLAIN, AnswerForm, AnswerPiece, CallDelta, JsonObject, TokenLogprob
+from dreamr.conversation import Conversation, Tool
+from dreamr.engines import AnsweringEngine, Chunk, Context, ScriptedEngine
 from dreamr.runner import RunConfig, run
 from dreamr.runner.stopping import StopSearch, until_stop
 from dreamr.schedules import METHODS, ScheduleConfig
 from dreamr.steps import StepFormat
-from dreamr.trace import Result
+from dreamr.trace import AnswerExtended, Result
 
 TALK = Conversation.from_prompt("?")
 STEPS = ["One and one.\n\n", "Two and END three.\n\n", "Answer: 3"]
@@ -75,6 +77,88 @@ def test_a_stop_text_in_a_rejected_step_has_no_effect() -> None:
         return await run(TALK, target=target, draft=draft, config=config)
 
     assert anyio.run(main).text == "One.\n\nAnswer: 1"
+
+
+JSON = AnswerForm(format=JsonObject())
+FORMED = sorted(set(METHODS) - {"draft"})
+
+
+def formed(
+    stop: tuple[str, ...],
+    answers: list[AnswerPiece],
+    method: str = "fpsr",
+    form: AnswerForm = JSON,
+    text: str = "".join(STEPS),
+    drafted: str | None = None,
+    tools: tuple[Tool, ...] = (),
+) -> tuple[Result, AnsweringEngine]:
+    """Return the result of a run whose answer has a form, and its target."""
+    big = AnsweringEngine(script=text, name="t", answers=answers)
+    small = ScriptedEngine(script=text if drafted is None else drafted, name="d")
+    config = RunConfig(method=method, stop=stop, answer_form=form)
+    talk = replace(TALK, tools=tools)
+
+    async def main() -> Result:
+        with anyio.fail_after(20):
+            return await run(talk, target=big, draft=small, config=config)
+
+    return anyio.run(main), big
+
+
+@pytest.mark.parametrize("method", FORMED)
+@pytest.mark.parametrize(
+    ("stop", "text"),
+    [
+        (" END", "One and one.\n\nTwo and"),
+        ("one.\n\nTwo", "One and "),
+        ("\n\nTwo and", "One and one."),
+        ("One", ""),
+    ],
+)
+def test_a_stop_text_in_the_reasoning_ends_a_run_for_an_answer_in_a_form(
+    method: str, stop: str, text: str
+) -> None:
+    result, target = formed((stop,), [AnswerPiece("{}", tokens=1)], method)
+    assert (result.text, result.finish, result.error) == (text, "stop", None)
+    assert not target.answered
+
+
+@pytest.mark.parametrize("method", FORMED)
+def test_a_stop_text_that_only_the_draft_wrote_does_not_end_the_run(method: str) -> None:
+    drafted = "One and one.\n\nTwo and END"
+    text = "One and one.\n\nTwo and three.\n\nAnswer: 3"
+    pieces = [AnswerPiece("{}", tokens=1)]
+    result, _ = formed(("END",), pieces, method, text=text, drafted=drafted)
+    assert result.text.startswith("One and one.\n\nTwo and three.\n\n")
+    assert (result.answer, result.finish) == ("{}", "answer")
+
+
+@pytest.mark.parametrize(
+    ("stop", "answer"),
+    [("END", '{"a": '), ('"', "{"), ("NEVER", '{"a": END 3}'), ("3}4", '{"a": END 3}')],
+)
+@pytest.mark.parametrize("text", ["", "".join(STEPS).replace("END", "")])
+def test_a_stop_text_ends_an_answer_in_a_form(stop: str, answer: str, text: str) -> None:
+    pieces = [AnswerPiece(piece, tokens=1) for piece in ("\n", '{"a"', ": E", "ND", " 3}")]
+    result, target = formed((stop,), pieces, text=text)
+    shown = [event.text for event in result.events if isinstance(event, AnswerExtended)]
+    assert "".join(shown).strip() == result.answer == answer.strip()
+    assert result.finish == "answer"
+    assert target.open_streams == 0
+
+
+def test_log_probabilities_end_where_a_stop_text_begins() -> None:
+    tokens = [TokenLogprob(text, -1.0) for text in ("Two", " E", "ND", " three")]
+    pieces = [AnswerPiece(token.token, tokens=1, logprobs=(token,)) for token in tokens]
+    form = AnswerForm(top_logprobs=0)
+    assert formed((" END",), pieces, form=form, text="")[0].answer_logprobs == tuple(tokens[:1])
+    assert formed(("NEVER",), pieces, form=form, text="")[0].answer_logprobs == tuple(tokens)
+
+
+def test_a_stop_text_in_a_call_has_no_effect() -> None:
+    call = AnswerPiece(calls=(CallDelta(0, '{"END": 1}', "a", "add"),), tokens=3)
+    result, _ = formed(("END",), [call], form=PLAIN, text="One.", tools=(Tool("add"),))
+    assert [made.arguments for made in result.calls] == ['{"END": 1}']
 
 
 @given(

@@ -12,6 +12,7 @@ from dreamr.answers.forms import (
     Regex,
     ToolChoice,
 )
+from dreamr.answers.logprobs import logprobs_until, starts_of
 from dreamr.answers.pieces import (
     AnswerBuilder,
     AnswerPiece,
@@ -36,4 +37,6 @@ __all__ = [
     "TokenLogprob",
     "ToolChoice",
     "WrittenAnswer",
+    "logprobs_until",
+    "starts_of",
 ]

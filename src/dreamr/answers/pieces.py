@@ -24,6 +24,11 @@ class TokenLogprob:
     raw: tuple[int, ...] | None = None
     top: tuple[TokenLogprob, ...] = ()
 
+    @property
+    def encoded(self) -> bytes:
+        """The bytes, those of the text if they are unknown."""
+        return self.token.encode() if self.raw is None else bytes(self.raw)
+
 
 @dataclass(frozen=True, slots=True)
 class CallDelta:

@@ -12,6 +12,7 @@ from dreamr.conversation import ToolCall
 from dreamr.engines import AnswersInForm, Context, SamplingParams
 from dreamr.runner.lanes import Lane
 from dreamr.runner.recorder import Recorder
+from dreamr.runner.stopping import AnswerCut
 from dreamr.schedules import Signal, StepDone
 from dreamr.steps import THINK, THOUGHT, Ending, Finish, Step
 from dreamr.trace import AnswerExtended, StepReady
@@ -44,6 +45,7 @@ class AnswerLane:
         lane: Lane of the answer; updated meanwhile.
         recorder: Gets the pieces, the steps and the answer.
         signal: Tells the schedule of each step.
+        stops: Texts that end the answer.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class AnswerLane:
         lane: Lane,
         recorder: Recorder,
         signal: Callable[[Signal], None],
+        stops: tuple[str, ...] = (),
     ) -> None:
         self._engine, self._form, self._lane = engine, form, lane
         self._recorder, self._signal = recorder, signal
         self._marker = "" if form.format is not None else answer_marker or ""
         self._begins, self._held = True, ""
+        self._stop = AnswerCut(stops)
 
     async def run(self, context: Context, sampling: SamplingParams) -> Finish:
         """Write the answer and return how it ended.
@@ -77,12 +81,14 @@ class AnswerLane:
                 lane.began = lane.began or lane.since
                 lane.tokens += piece.tokens
                 thought += piece.tokens if piece.reasoning else 0
-                shown = self._shown(piece)
+                shown = self._stop.cut(self._shown(piece))
                 builder.add(shown)
                 lane.answer += shown.text
                 if shown.text or shown.reasoning or shown.calls or shown.logprobs:
                     values = (shown.text, shown.reasoning, shown.calls, shown.logprobs)
                     self._recorder.add(AnswerExtended, *values)
+                if shown.finish is not None and piece.finish is None:
+                    break  # a stop text
         written = builder.build()
         if written.reasoning:
             text = f"{THINK}\n{written.reasoning.strip()}\n{THOUGHT}\n\n"

@@ -239,9 +239,9 @@ class Driver:
         prefix = config.lead_of("target") + command.prefix
         context = Context(self._conversations["target"], prefix)
         sampling = replace(config.sampling, max_tokens=command.max_tokens)
-        marker = config.step_format.answer_marker
-        answer = AnswerLane(engine, config.answer_form, marker, lane, self._recorder, self._signal)
-        return await answer.run(context, sampling)
+        marker, form = config.step_format.answer_marker, config.answer_form
+        values = (engine, form, marker, lane, self._recorder, self._signal, config.stop)
+        return await AnswerLane(*values).run(context, sampling)
 
     async def _stream(self, lane: Lane, command: OpenLane) -> Finish:
         engine, config = self._engines[lane.role], self._config
@@ -250,16 +250,17 @@ class Driver:
         def on_step(step: Step | None, finish: Finish | None) -> None:
             if finish == "length" and lane.role == "target":
                 self._note_full(engine, lane, step, sampling.max_tokens)
+            stopped = finish is not None and search is not None and search.found
             if step is not None:
                 self._recorder.add(StepReady, lane.number, lane.role, lane.position, step)
                 predicted = command.begun and lane.position == len(command.prefix)
                 judged = lane.role == "draft" and not predicted
                 verdict = self._decide_without_target(lane, step, history) if judged else None
                 history.add(step.text)
-                self._signal(StepDone(lane.number, step, finish, verdict))
+                self._signal(StepDone(lane.number, step, finish, verdict, stopped))
                 lane.position += 1
             elif finish is not None:
-                self._signal(LaneEnded(lane.number, finish))
+                self._signal(LaneEnded(lane.number, finish, stopped))
 
         def on_pause(paused: bool) -> None:
             self._recorder.add(LanePaused if paused else LaneResumed, lane.number)
@@ -277,12 +278,11 @@ class Driver:
         )
         prefix = "".join(command.prefix)
         stream = StepStream(lane, config.step_format, on_step, on_pause, command.begun, prefix)
-        if not config.stop:
-            return await stream.run(engine.stream(context, sampling))
-        search = StopSearch(
-            config.stop, "".join(context.prefix), opened=config.step_format.opens_thought
-        )
-        finish = await stream.run(until_stop(engine.stream(context, sampling), search))
+        opened, chunks = config.step_format.opens_thought, engine.stream(context, sampling)
+        search = StopSearch(config.stop, "".join(given), opened=opened) if config.stop else None
+        if search is None:
+            return await stream.run(chunks)
+        finish = await stream.run(until_stop(chunks, search))
         if lane.role == "target" or "target" not in self._engines:
             self._recorder.note_overlap(prefix, search.overlap)
         return finish

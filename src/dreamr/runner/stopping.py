@@ -1,4 +1,4 @@
-"""Stop texts: end a stream where the text contains one, outside of thoughts."""
+"""Stop texts: end a stream or an answer where the text contains one, outside of thoughts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
+from dreamr.answers import AnswerPiece, TokenLogprob, logprobs_until
 from dreamr.engines import Chunk
 from dreamr.steps import ends_inside
 
@@ -17,6 +18,7 @@ class StopSearch:
     can be the beginning of one is held back until it is decided.
 
     Attributes:
+        found: Whether a stop text was found.
         overlap: Number of characters of the stop text that was found that are before the stream.
     """
 
@@ -34,13 +36,13 @@ class StopSearch:
         self._text = before
         self._start = self._released = len(before)
         self._searched = max(0, len(before) - self._longest + 1)
-        self.overlap = 0
+        self.found, self.overlap = False, 0
 
     def push(self, text: str) -> tuple[str, bool]:
         """Add a piece; return the text that is certain, and whether it ends with a stop text."""
         self._text += text
         if (start := self._find()) is not None:
-            self.overlap = max(0, self._released - start)
+            self.found, self.overlap = True, max(0, self._released - start)
             return self._text[self._released : start], True
         held = max(self._released, self._beginning())
         certain, self._released = self._text[self._released : held], held
@@ -70,6 +72,34 @@ class StopSearch:
             if self._text[place:] in self._beginnings:
                 return place
         return len(self._text)
+
+
+class AnswerCut:
+    """Ends an answer in its form at the first stop text of its text; calls are not searched.
+
+    If there are stop texts, the log-probabilities come with the last piece.
+    """
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
+        """Begin an answer; there may be no stop texts."""
+        self._search = StopSearch(stops, "", opened=False) if stops else None
+        self._text, self._end = "", 0  # text so far, and where what was returned of it ends
+        self._logprobs: list[TokenLogprob] = []
+
+    def cut(self, piece: AnswerPiece) -> AnswerPiece:
+        """Return what is certain of a piece; it has a finish if the answer ends there."""
+        if self._search is None:
+            return piece
+        self._text += piece.text
+        self._logprobs += piece.logprobs
+        text, stopped = self._search.push(piece.text)
+        self._end += len(text)
+        if stopped:
+            logprobs = logprobs_until(self._end, self._text, self._logprobs)
+            return replace(piece, text=text, calls=(), logprobs=logprobs, finish="stop")
+        if piece.finish is None:
+            return replace(piece, text=text, logprobs=())
+        return replace(piece, text=text + self._search.close(), logprobs=tuple(self._logprobs))
 
 
 async def until_stop(

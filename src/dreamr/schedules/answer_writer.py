@@ -40,7 +40,8 @@ class AnswerWriter:
 
     The answer is due once a thought is closed. A model without thoughts reasons in plain steps; its
     answer is due where the draft's reasoning ends, or where a step would be the answer or a call.
-    That step is not committed: the target writes the answer at its place, in one request.
+    That step is not committed: the target writes the answer at its place, in one request. Where a
+    stop text ended a step of the reasoning, the run ends without an answer.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class AnswerWriter:
         self._calls, self._whole = calls, whole
         self._steps: list[Step] = []
         self._work = _Work()
+        self._stopped = False  # whether the last step was ended by a stop text
         self._lane: int | None = None  # that of the answer
 
     def start(self) -> Sequence[Command]:
@@ -106,9 +108,11 @@ class AnswerWriter:
             followed.append(command)
             self._work.note(command)
             if isinstance(command, Commit):
-                inside = self._inside
+                inside, stopped = self._inside, self._is_stopped(command)
                 self._steps.append(command.step)
-                if ends_in_thought(command.step) or self._closed(inside):
+                if stopped:
+                    self._stopped = True
+                elif ends_in_thought(command.step) or self._closed(inside):
                     return [*followed, *self._write()]
         return followed
 
@@ -117,13 +121,23 @@ class AnswerWriter:
         match command:
             case Commit(step=step, last=last):
                 ends = (last or ends_reasoning(step)) and not ends_in_thought(step)
+                ends = ends and not self._is_stopped(command)
                 return ends or (not self._inside and self._calls(step.text))
             case Discard(position, step, "draft", why):
                 here = position == len(self._steps) and not self._inside
-                return why == DRAFT_END and here and not ends_in_thought(step)
+                ends = here and not ends_in_thought(step) and not self._is_stopped(command)
+                return why == DRAFT_END and ends
             case Finished(finish=finish):
-                return finish in ("answer", "stop")
+                nothing = (len(self._steps), "target", None) in self._work.stopped
+                return finish in ("answer", "stop") and not (self._stopped or nothing)
         return False
+
+    def _is_stopped(self, command: Commit | Discard) -> bool:
+        """Return whether a stop text ended a step of the reasoning."""
+        step = command.step
+        if step.is_answer or ends_in_thought(step):
+            return False
+        return (command.position, command.source, step) in self._work.stopped
 
     def _closed(self, inside: bool) -> bool:
         """Return whether the last step closed the thought.
@@ -197,10 +211,16 @@ class AnswerWriter:
 
 
 class _Work:
-    """Lanes, judge calls and undecided steps of a schedule, which end when the answer is due."""
+    """Lanes, judge calls and undecided steps of a schedule, which end when the answer is due.
+
+    Attributes:
+        next_lane: Number of the next lane.
+        stopped: Steps that a stop text ended, with position and writer; None for no step.
+    """
 
     def __init__(self) -> None:
         self.next_lane = 0
+        self.stopped: set[tuple[int, Role, Step | None]] = set()
         self._lanes: dict[int, tuple[Role, int]] = {}  # role, and position of the next step
         self._calls: set[int] = set()
         self._ready: list[tuple[int, Role, Step]] = []
@@ -225,12 +245,17 @@ class _Work:
     def note_signal(self, signal: Signal) -> None:
         """Take note of a signal to the schedule."""
         match signal:
-            case StepDone(lane, step, finish) if lane in self._lanes:
+            case StepDone(lane, step, finish, stopped=stopped) if lane in self._lanes:
                 role, position = self._lanes[lane]
+                if stopped:
+                    self.stopped.add((position, role, step))
                 self._ready.append((position, role, step))
                 self._lanes[lane] = (role, position + 1)
                 if finish is not None:
                     del self._lanes[lane]
+            case LaneEnded(lane=lane, stopped=True) if lane in self._lanes:
+                role, position = self._lanes.pop(lane)
+                self.stopped.add((position, role, None))
             case LaneEnded(lane=lane) | LaneFailed(lane=lane):
                 self._lanes.pop(lane, None)
             case Judged(call=call) | JudgeFailed(call=call):

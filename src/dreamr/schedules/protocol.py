@@ -33,20 +33,29 @@ class StepDone:
         step: The step.
         finish: How the stream ended, if it ended with this step; the lane is then over.
         verdict: Verdict of a drafted step that the gate decided without the target, else None.
+        stopped: Whether a stop text of the run ended the stream.
     """
 
     lane: int
     step: Step
     finish: Finish | None = None
     verdict: Verdict | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LaneEnded:
-    """A lane's stream ended without another step; the lane is over."""
+    """A lane's stream ended without another step; the lane is over.
+
+    Attributes:
+        lane: Number of the lane.
+        finish: How the stream ended.
+        stopped: Whether a stop text of the run ended it.
+    """
 
     lane: int
     finish: Finish
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

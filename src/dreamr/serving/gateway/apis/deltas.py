@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from dreamr.answers import CallDelta, TokenLogprob
-from dreamr.serving.gateway.apis.logprobs import starts_of
+from dreamr.answers import CallDelta, TokenLogprob, starts_of
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.summary import answers, committed
 from dreamr.steps import TagFilter, without_tags

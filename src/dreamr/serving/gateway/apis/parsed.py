@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dreamr._options import RunOptions
-from dreamr.answers import PLAIN, AnswerForm
+from dreamr.answers import PLAIN, AnswerForm, logprobs_until
 from dreamr.conversation import Part, Tool, ToolCall, Turn, TurnRole
-from dreamr.serving.gateway.apis.logprobs import logprobs_until
 from dreamr.serving.gateway.content_parts import MessagePart
 from dreamr.trace import Result
 

@@ -132,6 +132,32 @@ def test_requests_at_the_same_time_lead_to_one_comparison() -> None:
     use(served, work)
 
 
+def test_a_canceled_comparison_is_no_sign_of_another_server() -> None:
+    started, compared = anyio.Event(), []
+
+    async def check() -> bool:
+        compared.append(started.is_set())
+        if not started.is_set():
+            started.set()
+            await anyio.sleep_forever()
+        return False
+
+    async def main() -> None:
+        identity = Identity()
+        identity.settle(check)
+        identity.doubt()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(identity.ensure)
+            await started.wait()
+            tasks.cancel_scope.cancel()
+        assert identity.same
+        await identity.ensure()
+        assert compared == [False, True], "the sign was forgotten"
+        assert identity.same
+
+    anyio.run(main)
+
+
 def test_a_run_goes_on_without_a_draft_that_became_another_model() -> None:
     target, draft = Served(script=SCRIPT), Served(script=SCRIPT, answers_as="tiny")
 

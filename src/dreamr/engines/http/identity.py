@@ -114,14 +114,17 @@ class Identity:
         async with self._checking:
             if not self._sign:  # another task has compared
                 return
-            self._comparing, passed = True, False
+            self._comparing = True
             token = _COMPARED.set(_COMPARED.get() | {self})
             try:
                 self._changes += await self._check()
-                passed = True
-            finally:
+            except Exception:
+                self.same = False
+                raise
+            finally:  # a canceled comparison says nothing, and the next request begins another
                 _COMPARED.reset(token)
-                self._comparing, self._sign, self.same = False, not passed, passed
+                self._comparing = False
+            self.same, self._sign = True, False
             if self._new is not None:  # the same model under another name
                 self._names.append(self._new)
                 self._new = None

@@ -73,6 +73,20 @@ def test_a_run_sends_a_photograph_once_to_each_server() -> None:
         assert sum(served.sizes) <= 1.2 * len(sent)
 
 
+def test_a_server_that_restarted_before_its_first_image_is_probed_again() -> None:
+    served = ImageServed(script=SCRIPT, context=1024, models=("Qwen3.5-4B",))
+
+    async def work(engine: HttpEngine) -> None:
+        served.context = 512
+        with anyio.fail_after(20):
+            for _ in range(2):
+                assert await read(engine) == SCRIPT
+        assert engine.server_info.context == 512
+        assert engine.media_route("image") == "uuid"
+
+    use(served, work)
+
+
 def test_the_judge_requests_of_a_run_are_as_small_as_without_an_image() -> None:
     def size(talk: Conversation) -> int:
         served = ImageServed(script=SCRIPT)

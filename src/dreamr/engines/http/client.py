@@ -289,7 +289,8 @@ class Client:
         A server that may have lost a file that was omitted gets the whole request once more.
         """
         missed: frozenset[str] = frozenset()
-        media = self.media  # the same for the whole request; a comparison can replace it
+        # A comparison can replace it, and must not wait for a check of media that led to it.
+        media = MediaSender() if self.identity.compared_here else self.media
         while True:
             sent = self._with_priority(body)
             async with self._network.reaching(url), _with_media(media, sent, missed) as request:

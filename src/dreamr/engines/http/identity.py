@@ -44,6 +44,11 @@ class Identity:
         self._checking = anyio.Lock()
         self._comparing = False
 
+    @property
+    def compared_here(self) -> bool:
+        """Whether the current task compares the server."""
+        return self in _COMPARED.get()
+
     def settle(self, check: Check) -> None:
         """Begin to look for signs, after the probe.
 
@@ -109,7 +114,7 @@ class Identity:
         Raises:
             EngineError: If the server is another one, or cannot be reached.
         """
-        if not self._sign or self._check is None or self in _COMPARED.get():
+        if not self._sign or self._check is None or self.compared_here:
             return
         async with self._checking:
             if not self._sign:  # another task has compared

@@ -168,16 +168,47 @@ def test_another_model_at_the_same_place_is_refused() -> None:
     play(lambda: Opener("model", "other"), work, NEVER)
 
 
+class Away(ScriptedEngine):
+    """A server that cannot be reached for a moment."""
+
+    reachable = True
+
+    @property
+    def alive(self) -> bool:
+        return self.reachable and self._lost is None
+
+
+def test_a_call_does_not_wait_for_a_model_that_is_reached_again_at_once() -> None:
+    async def main() -> None:
+        engine = Away()
+
+        async def open_one(source: ModelSource) -> Model:
+            return Model(engine)
+
+        async def call() -> None:
+            async with models.lease(["target"]) as leased:
+                assert leased["target"].engine is engine
+
+        async def come_back() -> None:
+            engine.reachable = True
+
+        models = ModelSet(open_one, AT_ONCE)
+        await models.open(ModelSource(role="target"))
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(models.supervise)
+                await settle()
+                engine.reachable = False
+                async with anyio.create_task_group() as calls:
+                    calls.start_soon(call)
+                    calls.start_soon(come_back)  # before the model is looked at
+                tasks.cancel_scope.cancel()
+        await models.aclose()
+
+    anyio.run(main)
+
+
 def test_a_replaced_model_stays_open_until_its_last_user_is_done() -> None:
-    class Away(ScriptedEngine):
-        """A server that cannot be reached for a moment."""
-
-        reachable = True
-
-        @property
-        def alive(self) -> bool:
-            return self.reachable and self._lost is None
-
     async def main() -> None:
         engines: list[Away] = []
 

@@ -77,7 +77,8 @@ class _Slot:
         error: What the last check or attempt failed with.
         noticed: Set by a call that meets a loss.
         answered: Set by a check that a lost model answers: the pause ends.
-        changed: Set and replaced whenever an attempt begins or ends, and when a pause begins.
+        changed: Set and replaced whenever an attempt begins or ends, when a pause begins, and when
+            a look finds the model alive.
     """
 
     source: ModelSource
@@ -240,7 +241,9 @@ class ModelSet(Mapping[Role, Model]):
             with anyio.move_on_after(_CHECK_SECONDS):
                 await slot.noticed.wait()
             slot.noticed = anyio.Event()
-            if not slot.alive:
+            if slot.alive:
+                slot.change()  # a call may have met a loss and wait for an attempt
+            else:
                 role, again = slot.source.role, ""
                 if not isinstance(slot.model.engine, UnopenedEngine):
                     why, again = f" ({slot.error})" if slot.error else "", " again"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from dreamr.gate import Verdict
 from dreamr.schedules import (
     CancelJudge,
     CloseLane,
@@ -175,6 +176,28 @@ def test_candidates_for_a_step_in_doubt_are_discarded_if_it_is_accepted(judge_ba
     assert talk.only(Commit).step == doubtful
     assert talk.only(Discard).step == B
     assert {closed.lane for closed in talk.all(CloseLane)} >= {second}
+
+
+@pytest.mark.parametrize("verdict", [YES, NO])
+def test_a_second_accepted_candidate_for_a_step_in_doubt_does_not_count_as_rejected(
+    verdict: Verdict,
+) -> None:
+    talk = Talk(judge_batch="step", independent=True, resamples=2, fallback="on-reject")
+    doubtful = replace(A, min_logprob=math.log(0.2))
+    lanes = [lane.lane for lane in talk.writes("draft", doubtful) if isinstance(lane, OpenLane)]
+    for lane, candidate in zip(lanes, (B, C1), strict=True):
+        talk.tell(StepDone(lane, candidate, None))
+    [after] = [lane.lane for lane in talk.all(OpenLane)]
+    talk.tell(StepDone(after, OWN, None))
+    talk.tell(Judged(1, (YES,)))
+    talk.tell(Judged(2, (YES,)))
+    assert talk.said == [
+        Discard(0, C1, "draft", "an earlier candidate was accepted"),
+        CloseLane(after),
+        Discard(1, OWN, "draft", "followed a candidate that was not committed"),
+    ]
+    talk.tell(Judged(0, (verdict,)))
+    assert talk.only(Commit).step == (doubtful if verdict.accepted else B)
 
 
 def test_what_follows_an_accepted_candidate_is_judged_in_a_window() -> None:

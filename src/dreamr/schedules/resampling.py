@@ -183,11 +183,15 @@ class Resampling:
 
     def _on_verdict(self, call: int, verdict: Verdict) -> None:
         step, number = self._judged.pop(call)
+        after = self._after.pop(number, None)
         if verdict.accepted and self._accepted is None:
-            self._accepted = Accepted(step, verdict, self._after.pop(number, None))
+            self._accepted = Accepted(step, verdict, after)
+            return
+        if verdict.accepted:
+            self._state.discard(self._state.position, step, "draft", _LATER)
         else:
             self._state.reject(step, verdict)
-            self._drop(self._after.pop(number, None))
+        self._drop(after)
 
     def _draft_after(self, lane: int) -> DraftAfter | None:
         return next((after for after in self._after.values() if after.lane == lane), None)

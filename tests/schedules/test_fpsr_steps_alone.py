@@ -18,6 +18,7 @@ from dreamr.schedules import (
     Judged,
     JudgeFailed,
     JudgeLate,
+    LaneEnded,
     LaneFailed,
     OpenLane,
     Reject,
@@ -198,6 +199,22 @@ def test_a_second_accepted_candidate_for_a_step_in_doubt_does_not_count_as_rejec
     ]
     talk.tell(Judged(0, (verdict,)))
     assert talk.only(Commit).step == (doubtful if verdict.accepted else B)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_draft_writes_on_after_an_accepted_candidate_for_a_step_in_doubt(ends: bool) -> None:
+    talk = Talk(judge_batch="step", independent=True, resamples=1, fallback="on-reject")
+    doubtful = replace(A, min_logprob=math.log(0.2))
+    [lane] = [lane.lane for lane in talk.writes("draft", doubtful) if isinstance(lane, OpenLane)]
+    talk.tell(StepDone(lane, B, None))
+    [after] = [lane.lane for lane in talk.all(OpenLane)]
+    talk.tell(Judged(1, (YES,)))
+    assert talk.tell(StepDone(after, C1, None)) == []
+    if ends:
+        talk.tell(LaneEnded(after, "length"))
+    talk.tell(Judged(0, (NO,)))
+    assert talk.only(Commit).step == B
+    assert [judge.candidates for judge in talk.all(Judge)] == [(C1,)]
 
 
 def test_what_follows_an_accepted_candidate_is_judged_in_a_window() -> None:

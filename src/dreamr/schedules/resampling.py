@@ -194,7 +194,9 @@ class Resampling:
         self._drop(after)
 
     def _draft_after(self, lane: int) -> DraftAfter | None:
-        return next((after for after in self._after.values() if after.lane == lane), None)
+        accepted = None if self._accepted is None else self._accepted.after
+        found = (accepted, *self._after.values())
+        return next((after for after in found if after is not None and after.lane == lane), None)
 
     def _drop(self, after: DraftAfter | None) -> None:
         """Close the lane after a candidate and discard its steps."""

@@ -16,7 +16,7 @@ from dreamr.errors import DeadlinePassed
 from dreamr.runner import Deadline, RunConfig, run
 from dreamr.schedules import METHODS, ScheduleConfig
 from dreamr.steps import StepFormat
-from dreamr.trace import DeadlineNear, Result, StepCommitted
+from dreamr.trace import CommittedStep, DeadlineNear, Result, StepCommitted
 from support.runs import TALK, notes
 from support.virtual_time import run_virtual
 
@@ -63,6 +63,7 @@ def go(
     options: ScheduleConfig | None = None,
     step_format: StepFormat | None = None,
     form: AnswerForm = PLAIN,
+    committed: tuple[CommittedStep, ...] = (),
     **target: Any,
 ) -> Result:
     slow = {"token_seconds": 0.02, "judge_seconds": 0.1, "opinion": 1.0, **target}
@@ -73,6 +74,7 @@ def go(
         step_format=step_format or StepFormat(answer_marker=None),
         deadline=None if seconds is None else Deadline(seconds, on_deadline),
         answer_form=form,
+        committed=committed,
     )
 
     async def main() -> Result:
@@ -218,6 +220,13 @@ def test_every_method_meets_its_deadline(method: str, seconds: float) -> None:
 def test_a_deadline_before_the_first_word_is_an_error(seconds: float) -> None:
     with pytest.raises(DeadlinePassed, match="before a model wrote anything"):
         go(thinker(500), seconds)
+
+
+def test_a_resumed_run_enters_all_stages_near_its_deadline() -> None:
+    first = go(thinker(500), 6.0)
+    slow = {"token_seconds": 0.01, "judge_seconds": 2.0}
+    result = go(thinker(500), 1.0, committed=first.steps[:5], **slow)
+    assert stages(result) == ("window", "confidence", "answer")
 
 
 class Asked(AnsweringEngine):

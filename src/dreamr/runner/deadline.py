@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from dreamr._means import moving_mean
 from dreamr.schedules import STAGES, DeadlineStage
-from dreamr.trace import Event, JudgeEnded, JudgeStarted, StepCommitted
+from dreamr.trace import Event, JudgeEnded, JudgeStarted, RunStarted, StepCommitted
 
 OnDeadline: TypeAlias = Literal["best", "error"]
 
@@ -84,21 +84,29 @@ def deadline_of(seconds: float | None, on_deadline: OnDeadline = "best") -> Dead
 
 @dataclass(slots=True)
 class RoundTimes:
-    """Measures how long a run takes for a committed step with its verdict."""
+    """Measures how long a run takes for a committed step with its verdict.
+
+    Steps of an interrupted run that this one continues are not measured.
+    """
 
     _step: float | None = None
     _judge: float | None = None
     _since: float = 0.0
+    _resumed: int = 0
     _calls: dict[int, float] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
         """Note an event of the run."""
         match event:
+            case RunStarted(options=options):
+                self._resumed = int(options.get("resumed_steps") or 0)
             case JudgeStarted(time, call):
                 self._calls[call] = time
             case JudgeEnded(time, call, _, verdicts):
                 since = self._calls.pop(call, time)
                 self._judge = moving_mean(self._judge, time - since if verdicts else None, 0.3)
+            case StepCommitted(time, position) if position < self._resumed:
+                self._since = time
             case StepCommitted(time):
                 self._step = moving_mean(self._step, time - self._since, 0.3)
                 self._since = time

@@ -270,6 +270,13 @@ def test_a_run_has_the_time_that_is_left_when_the_form_is_known() -> None:
     assert 4.0 < seconds < 6.0
 
 
+def test_a_deadline_before_the_first_word_of_an_answer_in_a_form_is_an_error() -> None:
+    form, marks = AnswerForm(format=JsonObject()), StepFormat()
+    pieces = [AnswerPiece("[]", tokens=5)]
+    with pytest.raises(DeadlinePassed, match="before a model wrote anything"):
+        go(reasoner(500), 0.1, method="target", form=form, answers=pieces, step_format=marks)
+
+
 def random_run(seed: int) -> tuple[float, Callable[[float | None], Result]]:
     """Return a random deadline, and a function that runs a random pair with a deadline."""
     luck = random.Random(seed)

@@ -26,7 +26,7 @@ from dreamr.schedules.protocol import (
     Warn,
     WriteAnswer,
 )
-from dreamr.schedules.stages import Stop, TimeShort
+from dreamr.schedules.stages import NOTHING_WRITTEN, Stop, TimeShort
 from dreamr.schedules.text_watch import TextLimits
 from dreamr.schedules.thought_closer import closing_step
 from dreamr.steps import Role, Step, conclusion, ends_inside
@@ -197,7 +197,8 @@ class AnswerWriter:
                 yield Finished("failed", message)
             case TimeShort("best", unfinished):
                 yield from self._cut(unfinished)
-                yield Finished("deadline")
+                empty = self._lane not in unfinished and not self._text.strip()
+                yield Finished("deadline", NOTHING_WRITTEN if empty else None)
             case Stop():
                 yield from self._cut({})
                 yield Finished("length")

@@ -23,13 +23,12 @@ from dreamr.schedules.protocol import (
     StepDone,
     Warn,
 )
-from dreamr.schedules.stages import DeadlineStage, Stop, TimeShort
+from dreamr.schedules.stages import NOTHING_WRITTEN, DeadlineStage, Stop, TimeShort
 from dreamr.schedules.text_watch import TextLimits
 from dreamr.schedules.thought_closer import closing_step
 from dreamr.steps import Ending, Finish, Role, Step, Thoughts, conclusion, ends_inside, without_tags
 
 _WHY = "the deadline is near"
-_EMPTY = "the deadline has passed before a model wrote anything"
 _NOTES: Mapping[DeadlineStage, str] = {
     "window": f"{_WHY}: the draft writes fewer steps ahead",
     "confidence": f"{_WHY}: steps that the draft is confident of are accepted without the target",
@@ -202,7 +201,7 @@ class DeadlineKeeper:
             step, role = best
             commands.append(Commit(len(self._steps), step, role, last=True))
         empty = best is None and not self._text.strip()
-        return [*commands, Finished("deadline", _EMPTY if empty else None)]
+        return [*commands, Finished("deadline", NOTHING_WRITTEN if empty else None)]
 
     def _best(self, signal: TimeShort) -> tuple[Step, Role] | None:
         """Return a step to end the text with, and its writer; None if the text has the answer."""

@@ -12,6 +12,9 @@ from dreamr.steps import Step
 DeadlineStage: TypeAlias = Literal["window", "confidence", "answer", "best"]
 STAGES: tuple[DeadlineStage, ...] = get_args(DeadlineStage)
 
+# The error of a run without any text.
+NOTHING_WRITTEN = "the deadline has passed before a model wrote anything"
+
 
 @dataclass(frozen=True, slots=True)
 class TimeShort:

@@ -105,6 +105,17 @@ def test_a_bench_is_replayed_method_by_method(
     assert by_label == [found]
 
 
+def test_the_path_of_a_replayed_bench_is_shown_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("runs[", "1][red]")
+    folder.mkdir(parents=True)
+    write_bench(folder)
+    assert main(["simulate", "--replay", str(folder)]) == 0
+    assert "runs[/1][red], replayed in virtual time" in capsys.readouterr().out
+
+
 def test_a_method_that_cannot_be_replayed_does_not_hide_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

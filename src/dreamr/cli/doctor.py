@@ -108,7 +108,7 @@ class _Report:
     def began(self, what: str) -> None:
         """Show what is in progress, on a terminal."""
         if self._shows_status:
-            self._status.update(what)
+            self._status.update(Text(what))
             self._status.start()
 
     def ended(self) -> None:

@@ -40,7 +40,7 @@ def shown(console: Console, total: int, unit: str, note: str = "last: ") -> Iter
         yield _plain(console, total, unit, note)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),

@@ -19,6 +19,7 @@ from dreamr._options import RunOptions
 from dreamr._output_files import writing
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command, run_flags
+from dreamr.cli.screen import stdout_console
 from dreamr.evaluation.simulator.options import (
     RUN_OPTIONS,
     SIMULATE_RULES,
@@ -108,9 +109,6 @@ def _show(rows: Sequence[Row], title: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"title": title, "rows": rows}, indent=2))
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
     table = Table(
         title=title, title_justify="left", title_style="dim", box=SIMPLE_HEAD, padding=(0, 1)
     )
@@ -120,7 +118,7 @@ def _show(rows: Sequence[Row], title: str, as_json: bool) -> None:
         table.add_column(name, justify="left" if words else "right", style=style, no_wrap=words)
     for row in rows:
         table.add_row(*(_cell(name, value) for name, value in row.items()))
-    console.print(table)
+    stdout_console(_WIDTH).print(table)
 
 
 def _cell(name: str, value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from dreamr._messages import short_path
 from dreamr._option_specs import BadOption, OptionSpec
@@ -182,7 +183,7 @@ class _Progress:
         """Show a line for each server that is starting."""
         text = "\n".join(map(printable, lines))
         if self._status is not None:
-            self._status.update(text)
+            self._status.update(Text(text))  # log lines may look like markup
             self._status.start()
         elif time.monotonic() - self._last >= _SHOWN_EVERY:
             self._last = time.monotonic()

@@ -50,6 +50,24 @@ def test_a_draft_is_placed_on_a_cpu_a_small_gpu_and_beside_the_target() -> None:
     assert not any(name.startswith("1xL4 + 1xH100") for name in names)  # the target is too large
 
 
+@pytest.mark.parametrize(
+    ("draft", "text"),
+    [("Qwen/Qwen3-VL-2B-Instruct", "1xRTX4090"), ("Qwen/Qwen3.5-0.8B", "1x26.5GB")],
+)
+def test_a_cpu_that_holds_the_target_does_not_hide_shorter_contexts_on_gpus(
+    draft: str, text: str
+) -> None:
+    pair = Pair(find_architecture("Qwen/Qwen3-VL-8B-Instruct"), find_architecture(draft))
+    names = [one.name for one in candidates(pair, [machine(text)])]
+    assert names == [f"{text}: target on 1 GPU, draft on CPU"]
+
+
+def test_the_target_is_on_the_cpu_of_a_machine_without_gpus() -> None:
+    small = Pair(PAIR.draft, PAIR.draft)
+    names = [one.name for one in candidates(small, [machine("none")])]
+    assert names == ["none: target on CPU, draft on the same CPU"]
+
+
 def test_a_faster_draft_ranks_first() -> None:
     costs = Costs(draft=0.003, target=0.01, judge=0.02)
     slow = Costs(draft=0.009, target=0.01, judge=0.02)
@@ -217,6 +235,7 @@ def test_a_price_table_names_machines(tmp_path: Path) -> None:
         ("[machines.a]\ncpu = '1xH100'\n", "cpu must be a kind of CPU"),
         ("".join(f"[machines.m{i}]\n" for i in range(101)), "101 machines: at most 100"),
         ("[machines.a]\ncost = 1\n", "unknown field 'cost'"),
+        ("[machines.a]\ncpu = 'none'\n", "has neither gpus nor a cpu"),
     ],
 )
 def test_a_wrong_price_table_is_an_error_of_one_line(

@@ -223,9 +223,14 @@ def _contexts(longest: int) -> list[int]:
 
 
 def _places(pair: Pair, devices: Sequence[Device]) -> Iterator[_Place]:
-    """Yield the devices of target and draft that are worth a try."""
+    """Yield the devices of target and draft that are worth a try.
+
+    A target is on the CPU only without GPUs: it is slow there, and the memory of a CPU would choose
+    a context that is too long for the GPUs.
+    """
     groups = equal_groups(devices)
-    for group in groups:
+    gpus = [group for group in groups if not devices[group[0]].is_cpu]
+    for group in gpus or groups:
         for shards in _shards(pair.target, len(group)):
             target = group[:shards]
             yield from ((target, target[:size]) for size in _shards(pair.draft, shards))

@@ -142,4 +142,6 @@ def _machine(path: Path, name: str, row: object) -> Machine:
         raise BadMachines(f"{where}: {error}") from error
     if not all(device.is_cpu for device in cpus):
         raise BadMachines(f"{where}: cpu must be a kind of CPU such as {_CPU}, or none, not {cpu}")
+    if not gpus and not cpus:
+        raise BadMachines(f"{where}: has neither gpus nor a cpu: add gpus such as 1xH100")
     return Machine(name, gpus, cpus[0] if cpus else None, price)

@@ -156,8 +156,6 @@ def _on_one(
         except TooLarge:
             continue
         for layout in found:
-            if machine.gpus and machine.devices[layout.target.devices[0]].is_cpu:
-                continue
             used = {*layout.target.devices, *layout.draft.devices}
             shares_cpu = any(machine.devices[index].is_cpu for index in used)
             copies = (

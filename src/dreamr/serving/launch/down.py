@@ -21,6 +21,7 @@ from dreamr.serving.launch.leftovers import end_leftovers
 from dreamr.serving.launch.secret_files import remove_secret_files
 
 _POLL = 0.1  # seconds between two looks
+_SUFFIXES = (".yaml", ".yml", ".json")  # of pair files
 _KILLED_SECONDS = 10.0  # for a process to end after SIGKILL
 
 
@@ -36,7 +37,7 @@ def name_of(given: str) -> str:
         BadPairFile: If it is a file that cannot be read.
     """
     path = Path(os.path.expanduser(given))
-    if given in known_names() or not (path.suffix or os.path.exists(path)):
+    if given in known_names() or not _is_file(path):
         return given
     place = os.path.abspath(path)
     for name in known_names():
@@ -53,6 +54,15 @@ def name_of(given: str) -> str:
             f"{name} is up from another file, {short_path(state.file)}: name it as {name}"
         )
     return name
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is that of a pair file, also of one that is missing, or FILE:NAME.
+
+    A folder is not: the file pair.yaml in it has its name by default.
+    """
+    suffix = Path(path.name.partition(":")[0]).suffix.lower()
+    return suffix in _SUFFIXES or (os.path.exists(path) and not os.path.isdir(path))
 
 
 async def bring_down(name: str, seconds: float, show: Callable[[str], None]) -> None:

@@ -299,6 +299,20 @@ def test_a_pair_that_does_not_end_in_time_is_killed_by_down(
     assert ends.wait() == []
 
 
+def test_the_log_of_a_server_that_starts_later_is_followed(tmp_path: Path, folder: Path) -> None:
+    process = start_hanging(tmp_path, folder)
+    logs = fork(UP, "logs", "small-pair", "-f", stderr=subprocess.STDOUT)
+    assert read_until(logs, "hangs") == ["big   | hangs\n"]
+    log = folder / "logs" / "small.log"
+    assert not log.exists()  # it waits for the other server on its device
+    log.write_text("begins\n")
+    assert read_until(logs, "begins") == ["small | begins\n"]
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=SECONDS)
+    logs.communicate(timeout=SECONDS)
+    assert logs.returncode == 0
+
+
 def test_a_server_that_runs_out_of_memory_is_one_line(tmp_path: Path) -> None:
     fails = (sys.executable, PROGRAM, "--fail", "torch.OutOfMemoryError: CUDA out of memory.")
     process = start(pair_file(tmp_path, *fails))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,8 @@ from dreamr._option_specs import BadOption, OptionSpec
 from dreamr.cli import interrupts
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
-from dreamr.pairs.running import is_up, state_folder
+from dreamr.errors import DreamrError
+from dreamr.pairs.running import is_up, running, state_folder
 from dreamr.serving.launch.down import NotUp, name_of
 from dreamr.serving.launch.guarded import OWN_LOG
 from dreamr.serving.launch.log_files import Follower, last_lines
@@ -85,7 +86,8 @@ def _chosen(name: str, model: str | None) -> dict[str, Path]:
         BadOption: If it has no such model.
     """
     folder = state_folder(name)
-    found = {path.stem: path for path in sorted((folder / "logs").glob("*.log"))}
+    logs = {path.stem: path for path in (folder / "logs").glob("*.log")}
+    found = dict(sorted({**_expected(name), **logs}.items()))
     if (folder / OWN_LOG).exists():
         found[_OWN] = folder / OWN_LOG
     if not found:
@@ -99,6 +101,14 @@ def _chosen(name: str, model: str | None) -> dict[str, Path]:
     if not chosen:
         raise BadOption(f"{name} has no log of {model}: it has those of {', '.join(found)}")
     return chosen
+
+
+def _expected(name: str) -> dict[str, Path]:
+    """Return the logs of all models of a pair that is up, also of those that start later."""
+    with suppress(DreamrError):  # its state is damaged, and the logs are what users look for then
+        if state := running(name):
+            return {model: Path(one.log) for model, one in state.models.items() if one.log}
+    return {}
 
 
 async def _follow(name: str, followers: dict[str, Follower], prefixes: dict[str, bytes]) -> None:

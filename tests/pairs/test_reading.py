@@ -114,6 +114,21 @@ def test_a_local_model_is_opened_with_its_revision_device_and_dtype(tmp_path: Pa
     assert (options.source("target").dtype, options.source("draft").dtype) == ("bfloat16", "auto")
 
 
+@pytest.mark.parametrize("name", ["small.gguf", "weights/small.gguf", "weights", "org/name"])
+def test_a_model_beside_the_file_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "weights").mkdir()
+    for file in ("small.gguf", "weights/small.gguf"):
+        (tmp_path / file).touch()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    launch = f"launch: {{engine: llama.cpp, model: {name}}}"
+    found = read(tmp_path, SMALL.replace("url: 'http://h:1/v1'", launch)).models["m"].launch
+    assert found is not None
+    assert found.model == (name if name == "org/name" else str(tmp_path / name))
+
+
 def test_a_model_to_be_started_asks_for_dreamr_up(tmp_path: Path) -> None:
     file = read(tmp_path, WHOLE, QWEN_KEY="x")
     with pytest.raises(NotRunning, match=r"'small' of pair\.yaml is not running: run dreamr up"):

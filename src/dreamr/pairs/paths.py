@@ -21,14 +21,14 @@ def program_path(name: str, folder: Path) -> str:
 
 
 def model_path(name: str, folder: Path) -> str:
-    """Return a model's folder as an absolute path; addresses, ids and other names unchanged.
+    """Return a model's path as an absolute one; addresses, ids and other names unchanged.
 
-    A name is a folder if it begins like a path, or if there is a folder of that name.
+    A name is a path if it begins like one, or if the folder has a file or folder of that name.
     """
     if is_served(name):
         return name
     is_path = name in (".", "..") or name.startswith(_MARKS)
     try:
-        return located(name, folder) if is_path or (folder / name).is_dir() else name
+        return located(name, folder) if is_path or (folder / name).exists() else name
     except (OSError, ValueError):
         return name

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamr.cli import main
+from dreamr.cli import main, up
 from dreamr.serving.launch.instance import Instance
 from support.processes import environment
 
@@ -123,6 +123,17 @@ def test_a_pair_in_the_background_that_cannot_say_why_it_ends_is_one_line(
     assert done.stderr.startswith("dreamr: bills ended with status 2 and nothing in ")
     assert done.stderr.endswith("Without --detach, dreamr up says why\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_pair_in_the_background_says_why_it_ends_though_its_log_is_late(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = (
+        "import sys, time\nlog = open(sys.argv[1], 'ab')\nlines = sys.stdin.buffer.read()\n"
+        "time.sleep(0.5)\nlog.write(lines)"
+    )
+    monkeypatch.setattr(up, "keep_log", lambda log: (sys.executable, "-S", "-c", late, str(log)))
+    assert "vllm is not installed" in refused(capsys, "up", "pair.yaml", "--detach")
 
 
 def test_ports_in_use_are_named_with_their_process(

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,7 @@ EPILOG = epilog(
 )
 _POLL = 0.2  # seconds between two looks at a pair that starts in the background
 _SHOWN_EVERY = 15.0  # seconds between two lines about servers that are starting
+_LOG_SECONDS = 5.0  # for the last lines of a pair in the background to be in its log
 _END_SECONDS = 30.0  # for a pair in the background to end after Ctrl-C
 
 
@@ -207,23 +208,29 @@ def _detach(options: UpOptions, file: PairFile) -> None:
     if is_up(file.name):
         raise already_up(file.name)
     log = created_folder(file.name) / OWN_LOG
-    follower = Follower(log)  # from the end of what earlier processes wrote
-    process = _background(options, file, log)
-    try:
-        status = _wait(process, file.name, follower, log)
-    except BaseException:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_SECONDS)
-        raise
+    with closing(Follower(log)) as follower:  # from the end of what earlier processes wrote
+        process, keeper = _background(options, file, log)
+        try:
+            status = _wait(process, keeper, file.name, follower, log)
+        except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
+            raise
     if status is not None:
         raise typer.Exit(status or 1)
     name = file.name
     print(f"{name} is up: dreamr logs {name} -f shows its logs, dreamr down {name} ends it")
 
 
-def _background(options: UpOptions, file: PairFile, log: Path) -> subprocess.Popen[bytes]:
-    """Start the command in a session of its own, with its output in a log of bounded size."""
+def _background(
+    options: UpOptions, file: PairFile, log: Path
+) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+    """Start the command in a session of its own, with its output in a log of bounded size.
+
+    Returns:
+        Its process, and the one that writes its log.
+    """
     flags = ["--start-timeout", str(options.start_timeout)]
     flags += [] if options.doctor else ["--no-doctor"]
     command = [sys.executable, "-P", "-m", "dreamr", "up", str(file.path), *flags]
@@ -233,20 +240,37 @@ def _background(options: UpOptions, file: PairFile, log: Path) -> subprocess.Pop
     )
     assert keeper.stdin is not None
     with keeper.stdin as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, stdin=nothing, stdout=output, stderr=output, start_new_session=True
         )
+    return process, keeper
 
 
-def _wait(process: subprocess.Popen[bytes], name: str, follower: Follower, log: Path) -> int | None:
+def _wait(
+    process: subprocess.Popen[bytes],
+    keeper: subprocess.Popen[bytes],
+    name: str,
+    follower: Follower,
+    log: Path,
+) -> int | None:
     """Show the log of a process until it serves; return its exit status if it has ended.
+
+    Args:
+        process: The process.
+        keeper: The process that writes its log.
+        name: Name of the pair.
+        follower: Reads the log.
+        log: The log, for messages.
 
     Raises:
         LaunchFailed: If it has ended without a line in its log.
     """
     is_silent = True
     while True:
-        ended = process.poll()  # before the last lines are read
+        ended = process.poll()
+        if ended is not None:  # the last lines are read after they are written
+            with suppress(subprocess.TimeoutExpired):
+                keeper.wait(_LOG_SECONDS)
         for line in follower.lines():
             is_silent = False
             print(line.decode("utf-8", "replace"), file=sys.stderr)

@@ -136,6 +136,18 @@ def test_a_pair_in_the_background_says_why_it_ends_though_its_log_is_late(
     assert "vllm is not installed" in refused(capsys, "up", "pair.yaml", "--detach")
 
 
+def test_a_pair_file_that_only_this_process_can_read_is_not_started_in_the_background(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, given = os.pipe()
+    os.write(given, (folder / "pair.yaml").read_bytes())
+    os.close(given)
+    said = refused(capsys, "up", f"/dev/fd/{output}", "--detach")
+    os.close(output)
+    assert f"/dev/fd/{output} is not a regular file" in said
+    assert left(folder) == []
+
+
 def test_ports_in_use_are_named_with_their_process(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -200,11 +200,17 @@ def _detach(options: UpOptions, file: PairFile) -> None:
     """Start the same command in the background, and wait until it serves.
 
     Raises:
+        BadOption: If the pair file is a pipe, which only one process can read.
         AlreadyUp: If a pair of this name is up.
         Unwritable: If its state cannot be written.
         LaunchFailed: If it has ended without a line in its log.
         Exit: If it has ended.
     """
+    if not file.path.is_file():
+        raise BadOption(
+            f"{short_path(file.path)} is not a regular file, and a process in the background "
+            "reads it again: write it to a file, or leave out --detach"
+        )
     if is_up(file.name):
         raise already_up(file.name)
     log = created_folder(file.name) / OWN_LOG

@@ -206,6 +206,22 @@ def test_a_server_that_is_not_there_is_awaited_by_a_key_of_the_file(
     assert left(folder) == []
 
 
+def test_a_state_folder_that_cannot_be_read_does_not_hide_other_pairs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder / "state" / "dreamr"
+    root.mkdir(parents=True)
+    (root / "locked").symlink_to("x" * 300)  # an error of the system, also for the superuser
+    said = refused(capsys, "down", "locked", status=1)
+    assert "cannot read state" in said
+    instance = Instance("bills", folder / "pair.yaml", "digest")
+    assert main(["ps"]) == 0
+    instance.release()
+    listed = capsys.readouterr().out
+    assert "bills" in listed
+    assert "locked" not in listed
+
+
 def test_a_damaged_state_is_listed_and_removed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

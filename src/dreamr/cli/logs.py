@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing, suppress
@@ -88,7 +89,7 @@ def _chosen(name: str, model: str | None) -> dict[str, Path]:
     folder = state_folder(name)
     logs = {path.stem: path for path in (folder / "logs").glob("*.log")}
     found = dict(sorted({**_expected(name), **logs}.items()))
-    if (folder / OWN_LOG).exists():
+    if os.path.exists(folder / OWN_LOG):  # false if the folder cannot be read
         found[_OWN] = folder / OWN_LOG
     if not found:
         raise NotUp(f"{name} has no logs: start it with dreamr up FILE")

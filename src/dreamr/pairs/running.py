@@ -15,7 +15,7 @@ from typing import Any
 
 from dreamr._files import read_json
 from dreamr._locks import lock_file
-from dreamr._messages import short_path
+from dreamr._messages import reason, short_path
 from dreamr._option_specs import BadOption
 from dreamr.errors import DreamrError
 from dreamr.pairs.declaration import PairFile
@@ -124,6 +124,19 @@ def is_up(name: str) -> bool:
         return False
 
 
+def has_state(name: str) -> bool:
+    """Return whether a pair has a state, up or not.
+
+    Raises:
+        PairStateError: If its folder cannot be read.
+    """
+    path = state_folder(name) / STATE
+    try:
+        return path.exists()
+    except OSError as error:
+        raise PairStateError(f"cannot read state {path}: {reason(error)}") from error
+
+
 def read_state(name: str) -> PairState | None:
     """Return the state of a pair, also a stale one; None if there is none.
 
@@ -131,7 +144,7 @@ def read_state(name: str) -> PairState | None:
         PairStateError: If it cannot be read.
     """
     path = state_folder(name) / STATE
-    if not path.exists():
+    if not has_state(name):
         return None
     found = read_json(path, "state", PairStateError)
     try:
@@ -162,9 +175,14 @@ def addresses_of(file: PairFile) -> dict[str, str]:
 
 
 def known_names() -> list[str]:
-    """Return the names of all pairs that have a state, up or not."""
+    """Return the names of all pairs that have a state, up or not.
+
+    Folders that cannot be read are left out.
+    """
+    root = state_root()
     try:
-        found = [path.name for path in state_root().iterdir() if (path / STATE).is_file()]
+        found = os.listdir(root)
     except OSError:
         return []
-    return sorted(name for name in found if _NAME.fullmatch(name))
+    # Unlike Path.is_file, os.path.isfile does not raise if a folder cannot be read.
+    return sorted(n for n in found if _NAME.fullmatch(n) and os.path.isfile(root / n / STATE))

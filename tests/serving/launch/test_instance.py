@@ -63,6 +63,14 @@ def test_a_relative_folder_of_states_is_ignored(monkeypatch: pytest.MonkeyPatch)
     assert state_root().is_absolute()
 
 
+def test_a_state_in_a_folder_that_cannot_be_read_is_an_error_of_one_line(root: Path) -> None:
+    root.mkdir()
+    (root / "p").symlink_to("x" * 300)  # an error of the system, also for the superuser
+    with pytest.raises(PairStateError, match=r"cannot read state .*: File name too long") as error:
+        read_state("p")
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "change",
     [

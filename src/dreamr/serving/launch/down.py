@@ -14,7 +14,7 @@ from dreamr._messages import short_path
 from dreamr._option_specs import BadOption
 from dreamr.errors import DreamrError
 from dreamr.pairs import read_pair_file
-from dreamr.pairs.running import STATE, is_up, known_names, read_state, state_folder
+from dreamr.pairs.running import STATE, has_state, is_up, known_names, read_state, state_folder
 from dreamr.serving.launch.guarded import GRACE
 from dreamr.serving.launch.instance import owner
 from dreamr.serving.launch.leftovers import end_leftovers
@@ -75,16 +75,16 @@ async def bring_down(name: str, seconds: float, show: Callable[[str], None]) -> 
 
     Raises:
         NotUp: If nothing of it is there.
+        PairStateError: If its folder cannot be read.
     """
     folder = state_folder(name)
-    was_up = is_up(name)
+    had_state, was_up = has_state(name), is_up(name)
     if was_up:
         show(f"{name}: running requests may finish")
         await _end(name, folder, seconds, show)
     left = await end_leftovers(folder, grace=GRACE + _POLL)
     remove_secret_files(folder)
-    has_state = (folder / STATE).exists()
-    if not was_up and not left and not has_state:
+    if not was_up and not left and not had_state:
         known = ", ".join(known_names())
         raise NotUp(f"{name} is not up{known and '; these are: '}{known}")
     with suppress(OSError):

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from dreamr.cli import main
-from dreamr.pairs.running import state_folder
-from dreamr.serving.launch.down import name_of
+from dreamr.errors import DreamrError
+from dreamr.pairs.running import LOCK, is_up, read_state, state_folder
+from dreamr.serving.launch import down
+from dreamr.serving.launch.down import bring_down, name_of
+from dreamr.serving.launch.instance import Instance
 from support.pair_files import write_pair_file
 
 
@@ -46,3 +49,22 @@ def test_a_file_gives_the_name_in_it(path: str, folder: Path) -> None:
         folder / path
     )
     assert name_of(path) == "small-pair"
+
+
+@pytest.mark.anyio
+async def test_a_pair_that_stays_up_is_not_called_down(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(down, "_KILLED_SECONDS", 0.0)
+    instance = Instance("bills", folder / "pair.yaml", "digest")
+    (instance.folder / LOCK).write_text("")  # no process is ended
+    shown: list[str] = []
+    with pytest.raises(DreamrError, match="bills is still up"):
+        await bring_down("bills", 0.0, shown.append)
+    assert shown == [
+        "bills: running requests may finish",
+        "bills: still up after 0 s, killing it",
+    ]
+    assert is_up("bills")
+    assert read_state("bills") is not None
+    instance.release()

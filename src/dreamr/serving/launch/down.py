@@ -29,6 +29,10 @@ class NotUp(DreamrError):
     """No pair of this name is up."""
 
 
+class StillUp(DreamrError):
+    """A pair has not ended, although it was killed."""
+
+
 def name_of(given: str) -> str:
     """Return the name of a pair, given the name or its pair file.
 
@@ -76,12 +80,18 @@ async def bring_down(name: str, seconds: float, show: Callable[[str], None]) -> 
     Raises:
         NotUp: If nothing of it is there.
         PairStateError: If its folder cannot be read.
+        StillUp: If it does not end.
     """
     folder = state_folder(name)
     had_state, was_up = has_state(name), is_up(name)
     if was_up:
         show(f"{name}: running requests may finish")
         await _end(name, folder, seconds, show)
+        if is_up(name):
+            raise StillUp(
+                f"{name} is still up {_KILLED_SECONDS:g} s after SIGKILL: run dreamr down {name} "
+                "again later"
+            )
     left = await end_leftovers(folder, grace=GRACE + _POLL)
     remove_secret_files(folder)
     if not was_up and not left and not had_state:

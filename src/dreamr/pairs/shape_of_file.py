@@ -143,7 +143,10 @@ FILE = Record(
     "Models, the pairs that they form, and the gateway that serves them.",
     {
         "name": Text(
-            "Name of what dreamr up starts; that of the file by default.", NAME, _NAME_RULE
+            "Name of what dreamr up starts; by default the file's stem, or its folder's name for "
+            "pair.yaml.",
+            NAME,
+            _NAME_RULE,
         ),
         "models": MapOf(
             "Models by a name of your choice.", Text("A name.", NAME, _NAME_RULE), MODEL, 1

@@ -18,6 +18,7 @@ from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
 from dreamr.pairs import read_pair_file
 from dreamr.serving.deploy import FORMATS, Format, deployment_files, warnings, write_files
+from dreamr.serving.deploy.plan import service_name
 
 _GUIDE = "Guide: docs/guides/deployment.md"
 _HELP: dict[Format, str] = {
@@ -72,5 +73,5 @@ def _deploy(options: DeployOptions, form: Format) -> None:
     for warning in warnings(pair_file, form):
         print(f"warning: {warning}", file=sys.stderr)
     out, count = short_path(options.out), len(files)
-    after = _NEXT[form].format(out=shlex.quote(out), name=pair_file.name)
+    after = _NEXT[form].format(out=shlex.quote(out), name=service_name(pair_file.name))
     print(f"{count} file{'s' if count > 1 else ''} in {out}; next: {after}")

@@ -7,12 +7,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
 from dreamr.errors import DreamrError
+from dreamr.pairs import Launch
 from dreamr.pairs.running import is_up, read_state
 from dreamr.serving.launch.down import NotUp, bring_down
 from dreamr.serving.launch.instance import AlreadyUp, Instance
@@ -171,6 +173,33 @@ def test_a_server_that_dies_is_started_again_at_its_address() -> None:
 
     anyio.run(main)
     assert any("starting it again in 0.01 s" in line for line in up.shown)
+
+
+def test_a_server_that_is_started_again_gets_its_share_of_what_the_others_leave() -> None:
+    taken: dict[str, list[float]] = {"big": [], "small": []}
+
+    def holding(name: str, memory: float) -> Program:
+        found = server(name, devices=(0,))
+
+        def command(share: float) -> EngineCommand:
+            taken[name].append(share)
+            return found.command
+
+        launch = Launch(engine="sglang", model="a/b", devices=(0,), memory=memory)
+        return replace(found, launch=launch, command_beside=command)
+
+    up = Up(holding("big", 0.6), holding("small", 0.25))
+
+    async def main() -> None:
+        async with up.start() as instance:
+            first = instance.state.models["big"].pid
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            await until(lambda: instance.state.models["big"].restarts == 1)
+            await until(lambda: instance.state.models["big"].phase == "ready")
+
+    anyio.run(main)
+    assert taken == {"big": [0.0, 0.25], "small": [0.6]}
 
 
 def test_pauses_grow_to_a_bound_and_begin_again_after_service() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 
 from dreamr._option_specs import BadOption
 from dreamr.engines.address import parse_address
@@ -76,8 +77,16 @@ def _of_model(model: ModelEntry, ports: _Ports, before: Sequence[Launch]) -> lis
 
 
 def _server(name: str, model: ModelEntry, launch: Launch, port: int, taken: float) -> Program:
-    command = engine_command(launch, port, model.api_key, taken)
-    program = Program(name, launch.engine, command, port, launch.devices)
+    command = partial(engine_command, launch, port, model.api_key)
+    program = Program(
+        name,
+        launch.engine,
+        command(taken),
+        port,
+        launch.devices,
+        launch=launch,
+        command_beside=command,
+    )
     _check_installed(model.name, program)
     return program
 

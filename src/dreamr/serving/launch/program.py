@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -54,6 +54,9 @@ class Program:
             router uses none.
         after: What must be ready before: the servers of a router, as `model` names them.
         servers: Addresses of the servers of a router, which join it when they are healthy.
+        launch: What the pair file says about a server.
+        command_beside: Returns how a server is started, given the share of its devices' memory that
+            others hold. None: as in `command`.
     """
 
     model: str
@@ -63,6 +66,8 @@ class Program:
     devices: tuple[int, ...] | None = None
     after: tuple[str, ...] = ()
     servers: tuple[str, ...] = ()
+    launch: Launch | None = None
+    command_beside: Callable[[float], EngineCommand] | None = field(default=None, repr=False)
 
     @property
     def root(self) -> str:
@@ -99,7 +104,7 @@ def memory_taken(before: Iterable[Launch], launch: Launch) -> float:
     Servers without `memory` count nothing: what they take is not known.
 
     Args:
-        before: The servers that are ready when it starts.
+        before: The servers that run when it starts.
         launch: The server.
 
     Returns:

@@ -18,7 +18,14 @@ from dreamr.serving.launch.guarded import Ending, GuardedRun, log_of, run_guarde
 from dreamr.serving.launch.instance import Instance
 from dreamr.serving.launch.joining import join
 from dreamr.serving.launch.log_files import last_line
-from dreamr.serving.launch.program import Program, check_port, earlier, log_name
+from dreamr.serving.launch.program import (
+    EngineCommand,
+    Program,
+    check_port,
+    earlier,
+    log_name,
+    memory_taken,
+)
 from dreamr.serving.launch.reasons import describe_ending, last_lines
 from dreamr.serving.launch.secret_files import secret_file
 
@@ -192,7 +199,7 @@ class Supervisor:
         one.began = anyio.current_time()
         self._show(f"{name}: starting {program.engine} on port {program.port}")
         try:
-            with secret_file(program.command, self._instance.folder, name) as command:
+            with secret_file(self._command(program), self._instance.folder, name) as command:
                 ending, ready_at = await self._run(one, command)
         except OSError as error:
             problem = f"no process can be started: {error.strerror or error}"
@@ -201,6 +208,17 @@ class Supervisor:
         if ending is None:
             return served, self._late(program)
         return served, self._ended(program, ending, ready_at is not None)
+
+    def _command(self, program: Program) -> EngineCommand:
+        """Return how a program is started beside the servers that run now."""
+        if program.launch is None or program.command_beside is None:
+            return program.command
+        models = self._instance.state.models
+        others = (one.program for one in self._watched.values() if one.program is not program)
+        running = (one.launch for one in others if models[one.model].pid is not None)
+        return program.command_beside(
+            memory_taken((one for one in running if one is not None), program.launch)
+        )
 
     async def _run(
         self, one: Watched, command: tuple[str, ...]

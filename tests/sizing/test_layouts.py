@@ -255,3 +255,11 @@ def test_devices_are_read_from_nvidia_smi() -> None:
     assert [one.kind for one in found[:2]] == ["H100", "RTX4090"]
     assert found[0].memory == 81559 * 2**20
     assert found[2].assumed
+
+
+def test_a_target_is_on_the_cpu_if_the_gpu_is_too_small() -> None:
+    pair = Pair(find_architecture("Qwen/Qwen3-VL-8B-Instruct"), find_architecture(SMALL))
+    cpu = Device("CPU", 128 * GB)
+    small, large = (of_memory(size * GB) for size in (8, 24))
+    for gpu, expected in ((small, {(1,)}), (large, {(0,)})):
+        assert {one.target.devices for one in layouts(pair, [gpu, cpu])} == expected

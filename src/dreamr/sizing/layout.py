@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TypeAlias
 
 from dreamr.errors import DreamrError
@@ -103,6 +104,9 @@ def layouts(
 ) -> list[Layout]:
     """Return all layouts that have enough memory, at the longest context that fits.
 
+    A target is on the CPU only if the GPUs are too small: it is slow there, and the memory of a CPU
+    would choose a context that is too long for the GPUs.
+
     Args:
         pair: The models.
         devices: The devices.
@@ -118,11 +122,14 @@ def layouts(
             ": choose a smaller --context"
         )
     tried = [context] if context else _contexts(min(CONTEXT, pair.context))
-    for length in tried:
+    groups = equal_groups(devices)
+    gpus = [group for group in groups if not devices[group[0]].is_cpu]
+    cpus = [group for group in groups if devices[group[0]].is_cpu]
+    for targets, length in product((gpus, cpus), tried):
         most = pixels or pixel_budget(pair, length)
         found = [
             layout
-            for place in _places(pair, devices)
+            for place in _places(pair, targets, groups)
             if (layout := _layout(pair, devices, place, length, most)) is not None
         ]
         if found:
@@ -222,15 +229,17 @@ def _contexts(longest: int) -> list[int]:
     return found
 
 
-def _places(pair: Pair, devices: Sequence[Device]) -> Iterator[_Place]:
+def _places(
+    pair: Pair, targets: Sequence[tuple[int, ...]], groups: Sequence[tuple[int, ...]]
+) -> Iterator[_Place]:
     """Yield the devices of target and draft that are worth a try.
 
-    A target is on the CPU only without GPUs: it is slow there, and the memory of a CPU would choose
-    a context that is too long for the GPUs.
+    Args:
+        pair: The models.
+        targets: Groups of equal devices for the target.
+        groups: Groups of equal devices for the draft.
     """
-    groups = equal_groups(devices)
-    gpus = [group for group in groups if not devices[group[0]].is_cpu]
-    for group in gpus or groups:
+    for group in targets:
         for shards in _shards(pair.target, len(group)):
             target = group[:shards]
             yield from ((target, target[:size]) for size in _shards(pair.draft, shards))

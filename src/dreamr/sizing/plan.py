@@ -156,6 +156,8 @@ def _on_one(
         except TooLarge:
             continue
         for layout in found:
+            if machine.gpus and machine.devices[layout.target.devices[0]].is_cpu:
+                continue  # a target for which the GPUs are too small
             used = {*layout.target.devices, *layout.draft.devices}
             shares_cpu = any(machine.devices[index].is_cpu for index in used)
             copies = (

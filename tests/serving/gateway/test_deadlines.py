@@ -154,7 +154,7 @@ def test_a_deadline_during_a_stream_is_an_event_of_it(monkeypatch: pytest.Monkey
 
     def heard(found: Answer) -> None:
         if RIGHT[0].strip().encode() in found.body:
-            scopes[0].deadline = anyio.current_time()
+            scopes[1].deadline = anyio.current_time()  # the first one is for receiving
 
     async def work(gate: Gateway) -> Answer:
         monkeypatch.setattr(anyio, "move_on_after", noted)

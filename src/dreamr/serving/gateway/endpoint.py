@@ -193,8 +193,9 @@ class Endpoint:
         name = self._name(request, client)
         digest = "" if name is None else await digest_of(body)
         kept = self._kept(body)
-        parsed, messages = await self._receiver.parse(body, self._api, lease)
+        parsed = await self._receiver.parse(body, self._api, lease)
         parsed = with_deadline(parsed, request.headers, client)
+        parsed, messages = await self._receiver.receive(parsed, lease, began, request)
         attempt = await self._attempt(parsed, name, client, digest, kept)
         return self._new_job(client, parsed, messages, lease, began, quota, attempt)
 

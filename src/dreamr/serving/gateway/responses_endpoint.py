@@ -109,8 +109,9 @@ class ResumedResponses(ResponsesEndpoint):
             raise self._stored.unknown(request.path_params["id"])
         body = bytearray(attempt.body.encode())
         lease.take_body(len(body))
-        parsed, messages = await self._receiver.parse(body, self._api, lease)
+        parsed = await self._receiver.parse(body, self._api, lease)
         parsed = with_deadline(parsed, request.headers, client)
+        parsed, messages = await self._receiver.receive(parsed, lease, began, request)
         job = self._new_job(client, parsed, messages, lease, began, quota, attempt)
         certain = attempt.certain(self._api.reply(parsed, job.summary, attempt.identity))
         if attempt.answer is None and first > certain:

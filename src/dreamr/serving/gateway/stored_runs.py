@@ -298,15 +298,12 @@ class StoredRuns:
             if client is None:
                 raise ApiError(401, "the API key is not valid any more", code="invalid_api_key")
             async with self.access.request(client, again=True) as (quota, lease):
-                ends = about["created"] + about["deadline"]
-                parsed, messages = await self._read(about["body"].encode(), lease, ends)
-                parsed = with_deadline(parsed, {}, client)
-                parsed = replace(parsed, deadline=about["deadline"])
                 created = about["created"]
+                began = time.perf_counter() - max(0.0, time.time() - created)
+                parsed, messages = await self._read(about, client, lease, began)
                 runs = self.served.runs_of(parsed.model)
                 summary = Summary(parsed, runs.pair.load.alone_seconds)
                 reply = ResponseReply(own.run.name, int(created), parsed, summary)
-                began = time.perf_counter() - max(0.0, time.time() - created)
                 job = Job(
                     client, parsed, messages, lease, reply, summary, began, quota,
                     self.served.public, committed=own.committed, patient=True,
@@ -323,16 +320,19 @@ class StoredRuns:
             self._failed(own, reply, found)
 
     async def _read(
-        self, body: bytes, lease: Lease, ends: float
+        self, about: dict[str, Any], client: Client, lease: Lease, began: float
     ) -> tuple[ParsedRequest, tuple[ReceivedMessage, ...]]:
         """Read a request; while others take all memory, try again until its deadline."""
-        pause = _PAUSE[0]
+        body, pause = about["body"].encode(), _PAUSE[0]
+        ends = began + about["deadline"]
         while True:
             try:
                 lease.take_body(len(body))
-                return await self.receiver.parse(bytearray(body), _API, lease)
+                parsed = await self.receiver.parse(bytearray(body), _API, lease)
+                parsed = replace(with_deadline(parsed, {}, client), deadline=about["deadline"])
+                return await self.receiver.receive(parsed, lease, began)
             except ApiError as error:
-                if error.code != "overloaded" or time.time() + pause > ends:
+                if error.code != "overloaded" or time.perf_counter() + pause > ends:
                     raise
             lease.give_body()
             await anyio.sleep(pause)

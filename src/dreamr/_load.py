@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from statistics import fmean
 from typing import Protocol
 
 from dreamr._costs import Costs, RunCosts, answer_seconds
@@ -258,7 +259,7 @@ class Shaped:
     Attributes:
         options: The adapted options.
         level: The level that they follow.
-        step: Seconds per step of the run; None before it is measured.
+        step: Mean seconds per step; None before it is measured.
     """
 
     def __init__(
@@ -266,6 +267,7 @@ class Shaped:
     ) -> None:
         self.options, self.level = options, level
         self.step: float | None = None
+        self._steps: list[float] = []
         self._load, self._concurrency = load, concurrency
         self._alone = concurrency.running == 1
 
@@ -274,7 +276,7 @@ class Shaped:
         return config if self._load is None else self._load.timed(config)
 
     def learn(self, result: Result, *, undisturbed: bool = True) -> None:
-        """Record the measurements of the run, unless it was cut short.
+        """Record the measurements of the run, or of one of several, unless it was cut short.
 
         Args:
             result: Its result.
@@ -285,7 +287,8 @@ class Shaped:
         alone = undisturbed and self._alone and self._concurrency.running == 1
         self._load.learn(result, alone=alone)
         if result.steps:
-            self.step = result.seconds / len(result.steps)
+            self._steps.append(result.seconds / len(result.steps))
+            self.step = fmean(self._steps)
 
 
 class PairLoad:

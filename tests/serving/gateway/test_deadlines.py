@@ -117,6 +117,16 @@ def test_stages_are_counted_in_the_metrics() -> None:
     assert 'dreamr:deadline_stages_total{model_name="dreamr",stage="answer"} 1.0' in text
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_stages_of_several_answers_are_listed_once(stream: bool) -> None:
+    asks = {"deadline": 0.8, **FREE}
+    found = [answer_to(asked(n=n, stream=stream, dreamr=asks)) for n in (1, 2)]
+    ends = [one.chunks[-1] if stream else one.json for one in found]
+    alone, both = (end["dreamr"]["deadline"]["stages"] for end in ends)
+    assert "answer" in alone
+    assert both == alone
+
+
 def test_priority_and_deadline_follow_a_key(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text("sk-a priority=-2 deadline=1.5\nsk-b\n")

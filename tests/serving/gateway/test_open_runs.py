@@ -17,6 +17,14 @@ def test_runs_of_all_pairs_are_counted_at_a_model_that_they_share() -> None:
         assert pair.running == 1
 
 
+def test_runs_side_by_side_are_counted_each() -> None:
+    runs = OpenRuns()
+    with runs.run({"large", "small"}) as one:
+        with runs.run({"large"}, 4) as several:
+            assert (one.running, several.running) == (5, 5)
+        assert one.running == 1
+
+
 def test_a_run_that_fails_is_open_no_more() -> None:
     runs = OpenRuns()
     try:

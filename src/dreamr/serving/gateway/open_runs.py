@@ -21,20 +21,22 @@ class OpenRuns:
         self._counts: Counter[str] = Counter()
 
     @contextmanager
-    def run(self, locations: Collection[str]) -> Iterator[Concurrency]:
-        """Count a run inside the block.
+    def run(self, locations: Collection[str], count: int = 1) -> Iterator[Concurrency]:
+        """Count a run inside the block, or several side by side.
 
         Args:
             locations: Where its models are, each once.
+            count: Number of runs.
 
         Yields:
-            The number of open runs at its most used model, this one included.
+            The number of open runs at its most used model, these included.
         """
-        self._counts.update(locations)
+        counts = dict.fromkeys(locations, count)
+        self._counts.update(counts)
         try:
             yield _AtModels(self._counts, locations)
         finally:
-            self._counts.subtract(locations)
+            self._counts.subtract(counts)
 
 
 @dataclass(frozen=True, slots=True)

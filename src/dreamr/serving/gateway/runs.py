@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from dreamr._concurrency import gather_bounded
-from dreamr._load import JudgeTimes, Level
+from dreamr._load import JudgeTimes, Level, Shaped
 from dreamr._options import RunOptions
 from dreamr.conversation import Conversation, flatten
 from dreamr.errors import DeadlinePassed, DreamrError, RunFailed
@@ -156,10 +156,9 @@ class Runs:
     async def _reason(self, job: Job, conversation: Conversation) -> None:
         draft_lost = "draft" in self._reasoner.models.lost
         usual = job.parsed.options
-        auditing = self.watch is not None and not self.watch.idle
-        result = None
+        locations = {self._locations[role] for role in usual.roles}
         with (
-            self._open_runs.run({self._locations[role] for role in usual.roles}) as concurrency,
+            self._open_runs.run(locations, job.parsed.choices) as concurrency,
             self._load.run(
                 usual,
                 draft_lost=draft_lost,
@@ -170,25 +169,39 @@ class Runs:
             job.summary.level = shaped.level
             # The times of a run that continues another are those of its end only.
             hooks = [] if job.committed else self._hooks(usual, shaped.level)
-            try:
-                result = await self._results(job, conversation, shaped.options, hooks)
-            except RunFailed as error:
-                result = error.result if isinstance(error.result, Result) else None
-                raise
-            finally:
-                if result is not None:
-                    self.metrics.ran(result)
-                    if not job.committed:
-                        shaped.learn(result, undisturbed=not auditing)
+            run = partial(self._measured, job, conversation, shaped, hooks)
+            choices = job.parsed.choices
+            if choices == 1:
+                await run(None)
+                return
+            results = await gather_bounded(range(choices), run, choices)
+            job.summary.choices = tuple(results)
+            result = merged(results)
+            job.on_event(RunFinished(result.seconds, result))
 
-    async def _results(
-        self, job: Job, conversation: Conversation, options: RunOptions, hooks: list[RunHook]
+    async def _measured(
+        self,
+        job: Job,
+        conversation: Conversation,
+        shaped: Shaped,
+        hooks: list[RunHook],
+        choice: int | None,
     ) -> Result:
-        """Run once, or several times side by side with seeds of their own."""
+        """Run once, and record what the run took, finished or not.
 
-        async def run(choice: int | None) -> Result:
-            seed = (options.seed + (choice or 0)) % 2**63
-            return await self._reasoner.reason(
+        Args:
+            job: The request.
+            conversation: Its messages.
+            shaped: The run as load control adapts it.
+            hooks: Hooks of the run.
+            choice: Number of the run, if the request has several: each has a seed of its own.
+        """
+        options = shaped.options
+        seed = (options.seed + (choice or 0)) % 2**63
+        auditing = self.watch is not None and not self.watch.idle
+        result = None
+        try:
+            result = await self._reasoner.reason(
                 conversation,
                 # Shaped by the load of all requests.
                 options=replace(options, load_aware=False, seed=seed),
@@ -202,13 +215,15 @@ class Runs:
                 answer_form=job.parsed.form,
                 committed=job.committed,
             )
-
-        choices = job.parsed.choices
-        if choices == 1:
-            return await run(None)
-        result = merged(await gather_bounded(range(choices), run, choices))
-        job.on_event(RunFinished(result.seconds, result))
-        return result
+            return result
+        except RunFailed as error:
+            result = error.result if isinstance(error.result, Result) else None
+            raise
+        finally:
+            if result is not None:
+                self.metrics.ran(result)
+                if not job.committed:
+                    shaped.learn(result, undisturbed=not auditing)
 
     def _hooks(self, options: RunOptions, level: Level) -> list[RunHook]:
         tuner = self.tuner if self._may_tune(options, level) else None

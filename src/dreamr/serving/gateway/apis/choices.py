@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from dreamr.trace import Event, ModelUsage, Result, RunStarted, StepCommitted, Usage
+from dreamr.trace import (
+    DeadlineNear,
+    Event,
+    ModelUsage,
+    Result,
+    RunStarted,
+    StepCommitted,
+    Usage,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +30,24 @@ class ChoiceEvent(Event):
 
 
 def merged(results: Sequence[Result]) -> Result:
-    """Return one result with the steps and the usage of several; the answer is the first one's."""
+    """Return one result with the steps and the usage of several; the answer is the first one's.
+
+    Of the events, those are kept that responses are built from. Measurements need single results.
+    """
     first = results[0]
-    events = [event for event in first.events if isinstance(event, RunStarted)]
-    for result in results:
-        events += [event for event in result.events if isinstance(event, StepCommitted)]  # type: ignore[misc]
+    every = [event for result in results for event in result.events]
+    started = [event for event in first.events if isinstance(event, RunStarted)]
+    committed = [event for event in every if isinstance(event, StepCommitted)]
+    near = [event for event in every if isinstance(event, DeadlineNear)]
+    stages: dict[str, Event] = {}
+    for event in sorted(near, key=lambda event: event.time):
+        stages.setdefault(event.stage, event)
     return replace(
         first,
         steps=tuple(step for result in results for step in result.steps),
         usage=_sum([result.usage for result in results]),
         seconds=max(result.seconds for result in results),
-        events=tuple(events),
+        events=(*started, *committed, *stages.values()),
     )
 
 

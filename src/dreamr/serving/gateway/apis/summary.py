@@ -20,12 +20,14 @@ class Summary:
         alone: Estimates the seconds of the target alone for a result; None if unknown.
         level: Reduction of speculation that the run was subject to.
         attachments: What was read of the attachments, once they are decoded.
+        choices: Results of the single runs, once there are several.
     """
 
     parsed: ParsedRequest
     alone: Callable[[Result], float | None]
     level: Level = Level.FULL
     attachments: list[dict[str, Any]] = field(default_factory=list)
+    choices: tuple[Result, ...] = ()
 
     def of(self, result: Result) -> dict[str, Any]:
         """Return the statistics of a run."""
@@ -33,7 +35,7 @@ class Summary:
             "method": self.parsed.options.method,
             "level": self.level.name.lower(),
             "seconds": result.seconds,
-            "target_alone_seconds": self.alone(result),
+            "target_alone_seconds": self._alone(result),
             "steps": [described(event) for event in committed(result)],
             "usage": asdict(result.usage),
             "finish": result.finish,
@@ -46,6 +48,11 @@ class Summary:
             "ignored": list(self.parsed.ignored),
             "ignored_count": self.parsed.ignored_count,
         }
+
+    def _alone(self, result: Result) -> float | None:
+        """Estimate the seconds of the target alone; runs side by side take as long as one."""
+        found = [self.alone(one) for one in self.choices or (result,)]
+        return max((seconds for seconds in found if seconds is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

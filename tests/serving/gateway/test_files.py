@@ -288,12 +288,36 @@ def test_the_copy_of_a_deleted_file_is_deleted_once_its_owner_asks() -> None:
             await one.find(found, "b")
         assert copies(one) == [found]
         await other.delete(found, "a")
-        for lost, left in ((True, [found]), (False, [])):
-            store.lost = lost  # a lost store does not know which files there are
-            assert await one.of("a") == []
-            with pytest.raises(ApiError, match="there is no file"):
-                await one.find(found, "a")
-            assert copies(one) == left
+        store.lost = True  # a lost store does not know which files there are
+        assert await one.of("a") == []
+        assert copies(one) == [found]
+        store.lost = False
+        with pytest.raises(ApiError, match="there is no file"):
+            await one.find(found, "a")
+        assert copies(one) == []
+
+    shared(work)
+
+
+def test_a_file_of_a_lost_store_is_read_from_its_copy_or_may_be_there() -> None:
+    async def work(one: FileStore, other: FileStore, store: SharedStore) -> None:
+        kept = await other.find(await put(one, "a", b"x"), "a")
+        await other.delete(kept.id, "a")  # in a lost store, nothing is found either
+        store.lost = True
+        assert await one.content(await one.find(kept.id, "a")) == b"x"
+        memory = Memory(body_bytes=10, body_most=10, pixels=0)
+        with memory.lease("a") as own, memory.lease("b") as foreign:
+            assert await one.read(kept.id, own, "file_id") == b"x"
+            for wrong in (
+                one.find(kept.id, "b"), one.read(kept.id, foreign, "file_id"),
+                one.delete(kept.id, "a"), other.find(kept.id, "a"), other.content(kept),
+                other.read(kept.id, own, "file_id"),
+            ):  # fmt: skip
+                with pytest.raises(ApiError) as caught:
+                    await wrong
+                assert (caught.value.status, caught.value.code) == (503, "store_lost")
+                assert caught.value.headers == {"Retry-After": "5"}
+        assert copies(one) == [kept.id]
 
     shared(work)
 
@@ -314,8 +338,10 @@ def test_a_copy_of_a_file_that_is_deleted_meanwhile_leaves_nothing() -> None:
     async def work(one: FileStore, other: FileStore, store: SharedStore) -> None:
         file = await other.find(await put(one, "a", b"x"), "a")
         await one.delete(file.id, "a")
-        with pytest.raises(FileNotFoundError):
-            await other.path(file)
+        for found in (other.path(file), other.content(file)):
+            with pytest.raises(ApiError) as caught:
+                await found
+            assert (caught.value.status, caught.value.code) == (404, "file_not_found")
         assert copies(other) == []
 
     shared(work)

@@ -177,14 +177,37 @@ def test_replicas_go_on_without_redis_and_share_again_when_it_is_back(
 ) -> None:
     one, other = replicas.client(0), replicas.client(1)
     assert replicas.metric(0, "dreamr:store_up") == 1
+    work = json.dumps({"custom_id": "r", **LINE}).encode()
+    file, foreign = (
+        client.files.create(file=("work.jsonl", work), purpose="batch") for client in (one, other)
+    )
+    given: dict[str, Any] = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    batch = other.batches.create(input_file_id=foreign.id, **given)
+    until(lambda: one.batches.retrieve(batch.id).status == "completed")
     replicas.server.kill()
     try:
         found = one.responses.create(**ASKED)
-        again = one.responses.create(**ASKED, previous_response_id=found.id)
-        assert again.output_text == "3.70"
+        then = one.responses.create(**ASKED, previous_response_id=found.id)
+        assert then.output_text == "3.70"
         with pytest.raises(openai.InternalServerError, match="retry in 5 s"):
             other.responses.create(**ASKED, previous_response_id=found.id)
         assert list(one.responses.create(**ASKED, background=True, stream=True))
+        assert one.files.retrieve(file.id) == file
+        assert one.files.content(file.id).content == work
+        for wrong in (
+            lambda: one.batches.retrieve(batch.id),
+            lambda: one.batches.cancel(batch.id),
+            lambda: one.files.delete(file.id),
+            lambda: other.files.retrieve(file.id),
+            lambda: other.files.content(file.id),
+            lambda: other.batches.create(input_file_id=file.id, **given),
+            lambda: other.chat.completions.create(**attached(file.id)),
+        ):
+            with pytest.raises(openai.InternalServerError, match="retry in 5 s") as caught:
+                wrong()
+            assert (caught.value.status_code, caught.value.code) == (503, "store_lost")
+        again = one.batches.create(input_file_id=file.id, **given)
+        until(lambda: one.batches.retrieve(again.id).status == "completed")
         assert replicas.metric(0, "dreamr:store_up") == 0
         assert replicas.metric(0, "dreamr:store_losses_total") == 1
     finally:
@@ -195,3 +218,10 @@ def test_replicas_go_on_without_redis_and_share_again_when_it_is_back(
     shared = one.responses.create(**ASKED)
     assert other.responses.retrieve(shared.id) == shared
     assert one.responses.retrieve(found.id) == found, "it stays with its replica"
+    assert other.batches.retrieve(batch.id).status == "completed"
+    assert other.files.retrieve(file.id) == file
+
+
+def attached(file_id: str) -> dict[str, Any]:
+    content = [{"type": "file", "file": {"file_id": file_id}}, {"type": "text", "text": QUESTION}]
+    return {"model": "dreamr", "messages": [{"role": "user", "content": content}]}

@@ -124,6 +124,11 @@ class BatchRuns:
         self._here: dict[str, _Running] = {}
         self._new: SignalQueue[_Running] = SignalQueue()
 
+    @property
+    def lost(self) -> bool:
+        """Whether the store is lost, so that it does not know all batches."""
+        return self._store.lost
+
     async def run(self) -> None:
         """Run batches, also those of dead replicas, until canceled."""
         async with anyio.create_task_group() as tasks:

@@ -17,7 +17,7 @@ from dreamr.serving.gateway.batch_job import BatchBody, BatchJob
 from dreamr.serving.gateway.batch_runs import BatchRuns
 from dreamr.serving.gateway.body import BODY_SECONDS, read_body
 from dreamr.serving.gateway.draining import Draining
-from dreamr.serving.gateway.errors import ApiError, bad_request, shortened
+from dreamr.serving.gateway.errors import ApiError, bad_request, shortened, store_lost
 from dreamr.serving.gateway.keys import ApiKeys
 from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.gateway.quotas import Quotas
@@ -108,6 +108,8 @@ class Batches:
     async def _find(self, request: Request) -> BatchJob:
         name = request.path_params["id"]
         job = await self._runs.find(name, self._keys.client(request).name)
+        if job is None and self._runs.lost:
+            raise store_lost(f"the batch {shortened(name)}")
         if job is None:
             raise ApiError(404, f"there is no batch {shortened(name)}", code="batch_not_found")
         return job
@@ -116,7 +118,8 @@ class Batches:
         """Check a batch before it is accepted.
 
         Raises:
-            ApiError: If its file is not there or has no requests, or there are too many batches.
+            ApiError: If its file is not there or has no requests, a lost store may have it, or
+                there are too many batches.
         """
         active = [job for job in await self._runs.all(owner) if not job.over]
         if len(active) >= _MOST_ACTIVE:
@@ -132,6 +135,8 @@ class Batches:
             path = await self._store.path(file)
             total = await anyio.to_thread.run_sync(count_requests, path, body.endpoint)
         except ApiError as error:
+            if error.status != 404:
+                raise
             raise bad_request(error.message, "input_file_id", error.code) from error
         except FileNotFoundError as error:
             raise bad_request("the file was deleted", "input_file_id", "file_not_found") from error

@@ -21,6 +21,7 @@ from dreamr.errors import (
 INVALID = "invalid_request_error"
 SERVER = "server_error"
 _SHOWN = 80  # characters of a value in a message
+_RETRY = 5  # seconds until a lost store is tried again
 
 
 @dataclass
@@ -111,6 +112,18 @@ def timed_out(seconds: float, more: Mapping[str, Any] | None = None) -> ApiError
     """
     message = f"no answer within {seconds:g} s: lower max_tokens or set a longer deadline"
     return ApiError(504, message, SERVER, code="deadline_exceeded", more=more or {})
+
+
+def store_lost(what: str, param: str | None = None) -> ApiError:
+    """Return a 503 error: the store that replicas share is lost, and may have what is asked for.
+
+    Args:
+        what: What a client asked for.
+        param: Field of the request that names it.
+    """
+    message = f"cannot look for {what} at present: retry in {_RETRY} s"
+    headers = {"Retry-After": str(_RETRY)}
+    return ApiError(503, message, SERVER, param, "store_lost", headers)
 
 
 def api_error(error: Exception) -> ApiError:

@@ -123,11 +123,12 @@ class SharedFiles:
         finally:
             part.unlink(missing_ok=True)  # what is incomplete
 
-    async def delete(self, file: StoredFile) -> None:
-        """Delete a file."""
-        await self._records.delete(self._kind, file.id, file.owner)
+    async def delete(self, file: StoredFile) -> bool:
+        """Delete a file; return whether it was there."""
+        found = await self._records.delete(self._kind, file.id, file.owner)
         for number in range(_pieces(file)):
             await self._records.delete(_PIECES, _name(file, number), file.owner)
+        return found
 
 
 def _pieces(file: StoredFile) -> int:

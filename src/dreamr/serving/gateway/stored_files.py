@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import anyio.to_thread
 
 from dreamr._messages import reason
-from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request, shortened
+from dreamr.serving.gateway.errors import SERVER, ApiError, bad_request, shortened, store_lost
 from dreamr.serving.gateway.logs import log
 from dreamr.serving.gateway.memory import Lease
 from dreamr.serving.gateway.shared_files import SharedFiles, StoredFile
@@ -79,10 +79,10 @@ class FileStore:
         return list(reversed(self._own(owner)))
 
     async def find(self, file_id: str, owner: str) -> StoredFile:
-        """Return a file of a client.
+        """Return a file of a client; while the store is lost, one that has a copy here.
 
         Raises:
-            ApiError: If the client has no such file (404).
+            ApiError: If the client has no such file (404), or a lost store may have it (503).
         """
         self._purge()
         file = self._files.get(file_id)
@@ -90,35 +90,33 @@ class FileStore:
             copy, file = file, await self._shared.find(file_id, owner)
             if copy is not None and copy.owner == owner and file is None:
                 self._forget_deleted([copy])
+                file = self._files.get(file_id)  # a lost store may have it
         if file is None or file.owner != owner:
-            raise ApiError(
-                404,
-                f"there is no file {shortened(file_id)}: it has expired, was deleted or never was "
-                "uploaded",
-                param="file_id",
-                code="file_not_found",
-            )
+            raise self._missing(file_id)
         return file
 
     async def delete(self, file_id: str, owner: str) -> None:
         """Delete a file of a client.
 
         Raises:
-            ApiError: If the client has no such file (404).
+            ApiError: If the client has no such file (404), or a lost store may have it (503).
         """
         file = await self.find(file_id, owner)
-        if self._shared is not None:
-            await self._shared.delete(file)
+        if self._shared is not None and not await self._shared.delete(file) and self._shared.lost:
+            raise self._missing(file_id)
         self._forget([file])
 
     async def content(self, file: StoredFile) -> bytes:
         """Return the content of a file.
 
         Raises:
-            FileNotFoundError: If it was deleted meanwhile.
+            ApiError: If it was deleted meanwhile (404), or the store was lost (503).
         """
         path = await self.path(file)
-        return await anyio.to_thread.run_sync(path.read_bytes)
+        try:
+            return await anyio.to_thread.run_sync(path.read_bytes)
+        except FileNotFoundError as error:
+            raise self._missing(file.id) from error
 
     async def read(self, file_id: str, lease: Lease, param: str) -> bytes:
         """Return the content of a file that a request names; its bytes are taken from the lease.
@@ -129,7 +127,8 @@ class FileStore:
             param: Path of the field in the request, for errors.
 
         Raises:
-            ApiError: If the client has no such file (400), or there is no memory for it (503).
+            ApiError: If the client has no such file (400), a lost store may have it, or there is no
+                memory for it (503).
         """
         try:
             file = await self.find(file_id, lease.client)
@@ -139,8 +138,6 @@ class FileStore:
             if error.status != 404:
                 raise
             raise bad_request(error.message, param, "file_not_found") from error
-        except FileNotFoundError as error:  # it was deleted meanwhile
-            raise bad_request("the file was deleted", param, "file_not_found") from error
 
     def grow(self, upload: Upload, amount: int) -> None:
         """Count bytes of an upload in progress.
@@ -201,11 +198,15 @@ class FileStore:
         """Return the path of a file, which exists until the file is deleted.
 
         Raises:
-            FileNotFoundError: If the file of another replica was deleted meanwhile.
+            ApiError: If the file of another replica was deleted meanwhile (404), or the store was
+                lost (503).
         """
         path = self._path(file.id)
         if self._shared is not None and file.id not in self._files:
-            await self._shared.copy(file, path)
+            try:
+                await self._shared.copy(file, path)
+            except FileNotFoundError as error:
+                raise self._missing(file.id) from error
             self._hold(file, max(0.0, file.expires - self._clock()))
         return path
 
@@ -214,6 +215,17 @@ class FileStore:
             self._folder = Path(tempfile.mkdtemp(prefix="dreamr-files-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder / name
+
+    def _missing(self, file_id: str) -> ApiError:
+        if self._shared is not None and self._shared.lost:
+            return store_lost(f"the file {shortened(file_id)}", "file_id")
+        return ApiError(
+            404,
+            f"there is no file {shortened(file_id)}: it has expired, was deleted or never was "
+            "uploaded",
+            param="file_id",
+            code="file_not_found",
+        )
 
     def _full(self) -> ApiError:
         return ApiError(

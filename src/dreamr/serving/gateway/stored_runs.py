@@ -20,7 +20,7 @@ from dreamr.serving.gateway.apis.responses import ResponseReply, ResponsesApi, R
 from dreamr.serving.gateway.apis.summary import Summary
 from dreamr.serving.gateway.deadlines import with_deadline
 from dreamr.serving.gateway.endpoint import Access
-from dreamr.serving.gateway.errors import SERVER, ApiError, shortened
+from dreamr.serving.gateway.errors import ApiError, shortened, store_lost
 from dreamr.serving.gateway.job import Job
 from dreamr.serving.gateway.keys import Client
 from dreamr.serving.gateway.logs import LOG, log
@@ -369,13 +369,7 @@ class StoredRuns:
 
 def _unknown(name: str, *, lost: bool) -> ApiError:
     if lost:
-        return ApiError(
-            503,
-            f"cannot look for the response {shortened(name)} at present: retry in 5 s",
-            SERVER,
-            code="store_lost",
-            headers={"Retry-After": "5"},
-        )
+        return store_lost(f"the response {shortened(name)}")
     return ApiError(
         404,
         f"there is no response {shortened(name)} to follow: it was not begun with background, or "

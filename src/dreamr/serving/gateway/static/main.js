@@ -244,8 +244,8 @@ async function run(turn, turns, body, signal) {
   try {
     for (let attempt = 1; ; attempt += 1) {
       try { await receive(turn, { ...body, messages: await messagesOf(turns, areMuted(turns), signal) }, signal); break; } catch (error) {
-        if (error.code !== "file_not_found" || attempt > 1) throw error;
-        for (const file of filesOf(turns)) file.remote = null; // deleted by the gateway: upload again
+        if (!["file_not_found", "store_lost"].includes(error.code) || attempt > 1) throw error;
+        for (const file of filesOf(turns)) file.remote = null; // the gateway does not have it: upload again
       }
     }
     reader.end("done");

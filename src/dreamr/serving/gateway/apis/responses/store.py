@@ -11,14 +11,13 @@ from pydantic import BaseModel
 
 from dreamr.serving.gateway.apis.parsed import ParsedMessage
 from dreamr.serving.gateway.content_parts import MessagePart, SentMedia
-from dreamr.serving.gateway.errors import SERVER, ApiError, shortened
+from dreamr.serving.gateway.errors import ApiError, shortened, store_lost
 from dreamr.serving.store import Kind, Record, Store
 
 _MOST = 2000  # responses of all clients
 _MOST_BYTES = 128 * 2**20  # of all of them, and of all their attachments
 _APART = 4096  # characters of an attachment that is kept once for all responses
 _REFERENCE = "sha256:"
-_RETRY = 5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +125,7 @@ class ResponseStore:
 
     def _missing(self, name: str, param: str | None) -> ApiError:
         if self._store.lost:
-            return ApiError(
-                503,
-                f"cannot look for the response {shortened(name)} at present: retry in {_RETRY} s",
-                SERVER,
-                param=param,
-                code="store_lost",
-                headers={"Retry-After": str(_RETRY)},
-            )
+            return store_lost(f"the response {shortened(name)}", param)
         return ApiError(
             404 if param is None else 400,
             f"there is no response {shortened(name)}: it was not stored, or has expired",

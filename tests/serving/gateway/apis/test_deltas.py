@@ -86,6 +86,19 @@ def test_calls_after_a_stop_sequence_are_left_out() -> None:
     assert replace(ASKED, stop=(";",)).stopped(end.result).calls == ()
 
 
+def test_a_text_is_sent_whole_before_a_call() -> None:
+    call, whole = CallDelta(0, "{}", "c1", "price"), (ToolCall("c1", "price", "{}"),)
+    text, end = AnswerExtended(0.0, "one two"), finished("one two", whole)
+    for events in (
+        [text, AnswerExtended(0.0, calls=(call,)), end],
+        [AnswerExtended(0.0, "one two", calls=(call,)), end],
+    ):
+        found = pieces(*events, stop=("xxxxx",))
+        *before, last = [one for one in found if isinstance(one, CallDelta) or one.text]
+        assert said(before) == "one two"
+        assert last == call
+
+
 def test_a_piece_is_sent_at_once_unless_it_may_begin_a_stop_sequence() -> None:
     assert said(pieces(AnswerExtended(0.0, "3.7"))) == "3.7"
     assert said(pieces(AnswerExtended(0.0, "3.7"), stop=("70",))) == "3."

@@ -84,14 +84,17 @@ class Deltas:
         # What may be the beginning of a stop sequence is not sent yet, nor what is before another
         # one that has been found: the first to begin counts.
         held = max(map(len, self.parsed.stop), default=1) - 1
+        calls = event.calls if self.parsed.stop_in(self._text) is None else ()
+        if calls:  # they come after the text
+            held = 0
         end = max(self._sent, min(len(text), len(self._text) - held))
         logprobs = self._begun(end)
         if end > self._sent or logprobs:
             yield AnswerDelta(text[self._sent : end], logprobs=logprobs)
             self._sent = end
-        if event.calls and self.parsed.stop_in(self._text) is None:
+        if calls:
             self._called = True
-            yield from event.calls
+            yield from calls
 
     def _begun(self, end: int | None) -> tuple[TokenLogprob, ...]:
         """Take the log-probabilities of the tokens that begin before a place, or of all."""

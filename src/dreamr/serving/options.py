@@ -56,7 +56,8 @@ class ServeOptions:
     allowed_media_domains: Annotated[
         str | None,
         OptionSpec(
-            "Comma-separated hosts (HOST or HOST:PORT) to fetch images, videos and sounds from.",
+            "Comma-separated hosts (HOST or HOST:PORT) to fetch images, PDF files, videos and "
+            "sounds from.",
             _GATEWAY,
             shown="none",
         ),

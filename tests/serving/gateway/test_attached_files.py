@@ -20,8 +20,10 @@ from dreamr.serving.gateway.media import MediaFetcher, ReceivedMessage
 from dreamr.serving.gateway.memory import Memory
 from dreamr.serving.options import ServeOptions
 from support.attachments import pdf, png, wav
+from support.gateways import QUESTION, Answer, Gateway, Json, use
 
 PUBLIC = "93.184.215.14"
+URL = "https://files.example/bill.pdf"
 FIELD = "messages.0.content.0.file.file_data"
 
 
@@ -153,13 +155,20 @@ def test_pixels_that_were_not_needed_are_given_back() -> None:
     anyio.run(main)
 
 
-@pytest.mark.parametrize(("kind", "accept"), [("video", "video/*"), ("sound", "audio/*")])
-def test_videos_and_sounds_are_fetched_by_the_rules_of_images(kind: Any, accept: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "accept"),
+    [
+        ("video", "video/*"), ("sound", "audio/*"),
+        ("file", "application/pdf, image/*, video/*, audio/*"),
+    ],
+)  # fmt: skip
+def test_files_of_all_kinds_are_fetched_by_the_rules_of_images(kind: Any, accept: str) -> None:
     asked: list[str] = []
 
     def serve(request: httpx2.Request) -> httpx2.Response:
         asked.append(request.headers["accept"])
-        return httpx2.Response(200, stream=httpx2.ByteStream(wav()))
+        content = pdf(10) if kind == "file" else wav()
+        return httpx2.Response(200, stream=httpx2.ByteStream(content))
 
     async def resolve(host: str, port: int) -> list[str]:
         return [PUBLIC if host == "clips.example" else "10.0.0.1"]
@@ -179,9 +188,38 @@ def test_videos_and_sounds_are_fetched_by_the_rules_of_images(kind: Any, accept:
         error = refused(part(url), "Well?", limits=hosts, **network)
         assert (error.code, error.param) == (code, f"messages.0.content.0.{kind}_url")
     assert not asked
-    if kind == "sound":
+    if kind != "video":
         assert read(part("https://clips.example/a"), "Well?", limits=hosts, **network).turns
         assert asked == [accept]
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/v1/responses", {"type": "input_file", "file_url": URL}),
+        ("/v1/messages", {"type": "document", "source": {"type": "url", "url": URL}}),
+    ],
+)
+def test_documents_are_fetched_from_allowed_hosts_in_each_api(path: str, part: Json) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        return [PUBLIC]
+
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=httpx2.ByteStream(pdf(10, 200)))
+
+    hosts = ServeOptions(allowed_media_domains="files.example")
+    media = MediaFetcher(hosts, resolve=resolve, transport=httpx2.MockTransport(serve))
+    name, text = ("input", "input_text") if path == "/v1/responses" else ("messages", "text")
+    content = [part, {"type": text, "text": QUESTION}]
+    body = {"model": "dreamr", name: [{"role": "user", "content": content}], "max_tokens": 100}
+
+    async def work(gate: Gateway) -> Answer:
+        return await gate.ask(body, path)
+
+    found = use(work, media=media)
+    assert found.status == 200
+    [attachment] = found.json["dreamr"]["attachments"]
+    assert (attachment["kind"], attachment["pages"]) == ("document", [1, 2])
 
 
 def test_an_animated_image_is_not_a_video() -> None:

@@ -8,7 +8,7 @@ import anyio
 import httpx2
 
 from dreamr._option_specs import listed
-from dreamr.serving.gateway.content_parts import SentMedia
+from dreamr.serving.gateway.content_parts import MediaKind, SentMedia
 from dreamr.serving.gateway.errors import bad_request, shortened
 from dreamr.serving.gateway.image_hosts import ImageHosts, Resolve, is_public
 from dreamr.serving.gateway.memory import Lease
@@ -16,11 +16,16 @@ from dreamr.serving.options import ServeOptions
 
 _FETCH_SECONDS = 15.0
 _MAX_REQUESTS = 3  # the first one and two redirects
-_ACCEPT = {"image": "image/*", "video": "video/*", "sound": "audio/*"}
+_ACCEPT: dict[MediaKind, str] = {
+    "image": "image/*",
+    "video": "video/*",
+    "sound": "audio/*",
+    "file": "application/pdf, image/*, video/*, audio/*",
+}
 
 
 class Fetcher:
-    """Fetches images, videos and sounds.
+    """Fetches images, videos, sounds and PDF files.
 
     Only hosts in `allowed_media_domains` are contacted. A host that resolves to an internal address
     (loopback, private, link-local) is refused; redirects are checked the same way. The connection

@@ -257,11 +257,12 @@ class MediaFetcher:
         url = part.url or ""
         if is_data_uri(url):
             return await self._in_thread(read_data_uri, url)
-        if url[:8].lower().startswith(("http://", "https://")) and part.kind != "file":
+        if url[:8].lower().startswith(("http://", "https://")):
             return await self._fetcher.fetch(part, lease)
-        known = "data:" if part.kind == "file" else "data:, http:// or https://"
         article = "an" if part.kind == "image" else "a"
-        raise bad_request(f"{article} {part.kind} URL must start with {known}", part.param)
+        raise bad_request(
+            f"{article} {part.kind} URL must start with data:, http:// or https://", part.param
+        )
 
     async def _image(self, data: bytes, part: SentMedia) -> ReceivedImage | ReceivedFile:
         most = self._limits.max_upload_pixels

@@ -278,23 +278,22 @@ class BatchRuns:
         name = job.file.name.removesuffix(".jsonl")
         try:
             if sink.answered:
-                job.output = await self._keep(sink.answers, f"{name}.answers.jsonl")
+                job.output = await self._keep(here, sink, sink.answers, f"{name}.answers.jsonl")
             if sink.failed:
-                job.errors = await self._keep(sink.problems, f"{name}.errors.jsonl")
+                job.errors = await self._keep(here, sink, sink.problems, f"{name}.errors.jsonl")
         except Exception as error:
             job.problem = _problem(error)
         await self._end(here, sink.new)
 
-    async def _keep(self, upload: Upload, name: str) -> str:
-        """Keep a file where all replicas find it, again if the store was lost meanwhile."""
-        store = self._store
+    async def _keep(self, here: _Running, sink: _Sink, upload: Upload, name: str) -> str:
+        """Keep a file where the batch is kept, again if the store was lost meanwhile."""
         with anyio.move_on_after(_PATIENCE):
             while True:
-                while store.lost:
+                while await self._append(here, sink.new) is None:
                     await anyio.sleep(_FLUSH)
-                losses = store.losses
+                losses = self._store.losses
                 file = await upload.keep(name, "batch_output", None)
-                if store.losses == losses:
+                if self._store.losses == losses:
                     return file.id
         return (await upload.keep(name, "batch_output", None)).id  # for clients of this replica
 

@@ -8,11 +8,14 @@ import pytest
 from dreamr import RunOptions
 from dreamr._costs import Costs
 from dreamr._load import JudgeTimes, Level, Load, Pace, PairLoad, pace_of
+from dreamr.gate import Verdict
 from dreamr.runner import RunConfig
 from dreamr.steps import Ending, Step
 from dreamr.trace import (
     CommittedStep,
     Event,
+    JudgeEnded,
+    JudgeStarted,
     LaneClosed,
     LaneOpened,
     LanePaused,
@@ -245,6 +248,16 @@ def test_without_load_control_runs_keep_their_options() -> None:
             with pair.run(options) as shaped:
                 assert shaped.options == options
                 shaped.learn(run(0.05, 99.0))
+
+
+def test_without_load_control_runs_are_still_measured() -> None:
+    pair, options = PairLoad(), RunOptions(load_aware=False)
+    verdict = Verdict(True, 0.9, 0.7, "", kind="ratio")
+    judged = (JudgeStarted(0.0, 0, (0,)), JudgeEnded(0.25, 0, (0,), (verdict,)))
+    with pair.run(options) as shaped:
+        shaped.learn(Result("", (), Usage(judge_calls=1), 1.0, "answer", events=judged))
+    with pair.run(options) as shaped:
+        assert shaped.timed(RunConfig()).usual_judge_seconds == 0.25
 
 
 def test_runs_learn_how_long_a_judge_call_usually_takes() -> None:

@@ -323,11 +323,11 @@ class PairLoad:
             self.running -= 1
 
     def _load(self, options: RunOptions) -> Load | None:
-        if not options.load_aware or options.method not in _REDUCIBLE:
+        if options.method not in _REDUCIBLE:
             return None
         # Runs that differ in their seeds and deadlines cost the same.
         key = replace(options, seed=0, deadline=None)
-        load = self._loads.setdefault(key, Load())
+        load = self._loads.setdefault(key, Load(aware=options.load_aware))
         self._loads.move_to_end(key)
         if len(self._loads) > _MOST_LOADS:
             self._loads.popitem(last=False)

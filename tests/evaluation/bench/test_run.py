@@ -17,65 +17,30 @@ import pytest
 from dreamr import RunOptions
 from dreamr._option_specs import BadOption
 from dreamr._profiles import model_identities, open_profile
-from dreamr.engines import Capabilities, Failure, Model, ModelSource, OpenModel, ScriptedEngine
+from dreamr.engines import Capabilities, Failure, Model, ModelSource, ScriptedEngine
 from dreamr.engines.model_set import ReopenPolicy
 from dreamr.errors import EngineLost, Unsupported, Unwritable
-from dreamr.evaluation.bench import PRESETS, BenchError, Folder, Plan, Progress, Sample, run_bench
+from dreamr.evaluation.bench import (
+    PRESETS,
+    BenchError,
+    Plan,
+    Progress,
+    Sample,
+)
 from dreamr.evaluation.bench import models as models_of_benches
 from dreamr.evaluation.bench.plan import Batch, PlannedProblem
 from dreamr.evaluation.report import write_report
 from dreamr.evaluation.report.aggregate import figures
 from dreamr.evaluation.tasks import Item, Items, UnknownTask
 from dreamr.gate import CascadeGate, Profile, RatioGate, write_profile
+from support.benches import OWN, ScriptedModels, run_plan, samples
 from support.published import MMBENCH, mmbench, write
 
-OWN = "Needed: this.\n\nSo it is.\n\nAnswer: 1"
 PLAN = Plan(("vqa", "story"), ("target", "fpsr", "specreason-7"), limit=3)
 
 
-class ScriptedModels:
-    """Opens scripted models and keeps them; `values[n]` configures the nth target."""
-
-    def __init__(self, *values: dict[str, Any]) -> None:
-        self.values = values
-        self.engines: list[ScriptedEngine] = []
-
-    async def __call__(self, source: ModelSource) -> Model:
-        number = sum(engine.name == source.role for engine in self.engines)
-        more = self.values[number] if source.role == "target" and number < len(self.values) else {}
-        usual: dict[str, Any] = {"script": OWN, "name": source.role}
-        usual["token_probability"] = lambda _: 0.99
-        usual["capabilities"] = Capabilities(logprobs=True, entropy=True)
-        engine = ScriptedEngine(**{**usual, **more})
-        self.engines.append(engine)
-        return Model(engine)
-
-
-def bench(
-    path: Path,
-    plan: Plan = PLAN,
-    open_model: OpenModel | None = None,
-    on_progress: Callable[[Progress], None] = lambda _: None,
-    warm_up: int = 0,
-) -> list[Sample]:
-    async def main() -> None:
-        with anyio.fail_after(60), Folder(path, plan) as folder:
-            folder.begin_session({"started": "now"})
-            await run_bench(
-                plan,
-                folder,
-                open_model=open_model or ScriptedModels(),
-                warm_up=warm_up,
-                on_progress=on_progress,
-            )
-
-    anyio.run(main)
-    return samples(path)
-
-
-def samples(path: Path) -> list[Sample]:
-    lines = (path / "samples.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Sample.from_json(json.loads(line)) for line in lines]
+def bench(path: Path, plan: Plan = PLAN, *given: Any, **named: Any) -> list[Sample]:
+    return run_plan(path, plan, *given, **named)
 
 
 def stop_after(count: int) -> Callable[[Progress], None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+from dreamr._load_options import LOAD
 from dreamr._media_options import READING
 from dreamr._option_specs import BadOption, OptionSpec, Unused, check_options
 from dreamr._options import RunOptions
@@ -19,7 +20,8 @@ _SMOKE = 2  # problems of each task
 
 # Options of a run that a bench sets for each method and problem.
 SET_BY_BENCH = (
-    "method", "window", "score", "fallback", "deterministic", "seed", "model_defaults", *READING,
+    "method", "window", "score", "fallback", "deterministic", "load_aware", "seed",
+    "model_defaults", *READING,
 )  # fmt: skip
 
 
@@ -68,6 +70,14 @@ class BenchOptions:
     concurrency: Annotated[
         str, OptionSpec("Problems at the same time; 1,4,16 runs all three.", _ORDER)
     ] = "1"
+    load_aware: Annotated[
+        bool,
+        OptionSpec(
+            "Let fpsr draft less, or not at all, as the target saturates. Results mix such runs.",
+            LOAD,
+            shown="off",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -84,8 +94,14 @@ class BenchOptions:
             _SMOKE if self.smoke else self.limit,
             self.seed,
             _numbers(self.concurrency),
-            # Greedy unless asked: results depend on what a family of models recommends otherwise.
-            replace(run, seed=self.seed, temperature=run.temperature or 0.0),
+            replace(
+                run,
+                seed=self.seed,
+                # Greedy unless asked: results depend on what a family of models recommends
+                # otherwise.
+                temperature=run.temperature or 0.0,
+                load_aware=self.load_aware,
+            ),
             dict(map(_source, self.source)),
         )
 

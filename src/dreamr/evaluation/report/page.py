@@ -19,6 +19,7 @@ from dreamr._output_files import replace_file, writing
 from dreamr.errors import DreamrError, Unsupported
 from dreamr.evaluation.bench import (
     CONFIG,
+    PRESETS,
     PROVENANCE,
     SAMPLES,
     BenchError,
@@ -199,7 +200,7 @@ def render(
     return _template().render(
         lead=_lead(results, method, least),
         about=_about(results, samples),
-        warnings=_warnings(results),
+        warnings=[*_mixed(results, provenance), *_warnings(results)],
         cards=_cards(results, samples),
         headline=_headline(results, least),
         plots=[(name, _CAPTIONS[name], *map(_data_uri, pair)) for name, pair in plots.items()],
@@ -272,6 +273,19 @@ def _about(results: Results, samples: Sequence[Sample]) -> str:
         f"{problems:,} problems of {', '.join(results.tasks)}; "
         f"{len(results.methods)} methods; concurrency {sides}"
     )
+
+
+def _mixed(results: Results, provenance: Provenance) -> list[str]:
+    """Return a caveat if runs under one name may have had different methods."""
+    options = provenance.config.get("options")
+    follows = isinstance(options, Mapping) and options.get("load_aware") is True
+    known = [PRESETS[name].values["method"] for name in results.methods if name in PRESETS]
+    if not follows or "fpsr" not in known or max(results.concurrencies) == 1:
+        return []
+    return [
+        "--load-aware: runs beside others may have used another fallback, a smaller window or the "
+        "target alone; fpsr and its variants mix such runs with others"
+    ]
 
 
 def _warnings(results: Results) -> list[str]:

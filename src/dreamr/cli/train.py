@@ -174,7 +174,8 @@ def train_app(open_model: OpenModel) -> typer.Typer:
         app.command(name, epilog=_EPILOGS[name])(made)
 
     add("sapo", _sapo, out, sapo, pair=of_sapo, open_model=open_model)
-    of_runs = [name for name in option_specs(RunOptions) if name not in READING]
+    # A recording runs one method, whatever the load.
+    of_runs = [n for n in option_specs(RunOptions) if n not in (*READING, "load_aware")]
     add("record", _record, record, run_flags(of_runs), open_model=open_model)
     add("from-traces", _from_traces, *from_traces)
     add("measure", _measure, measure, run_flags(_OF_A_DRAFT), open_model=open_model)

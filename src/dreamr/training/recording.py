@@ -33,7 +33,7 @@ async def record(
     Args:
         problems: Problems to solve.
         out: JSON Lines file. An existing one is resumed; a truncated last line is removed first.
-        options: Models and method.
+        options: Models and method. Load control is off: its runs are not all of that method.
         most: Maximum concurrent runs.
         open_model: Function that opens a model.
         on_done: Called with the number of records in the file and the name of the last one.
@@ -45,6 +45,7 @@ async def record(
         EngineLost: If a model is lost and cannot be opened again.
         RunFailed: If a run fails, or a model is lost at both attempts to solve a problem.
     """
+    options = replace(options, load_aware=False)
     with RecordFile(out, alone=True) as file:
         identities: dict[str, str] = {role: options.source(role).identity for role in options.roles}
         done = _recorded(out, options.method, identities)

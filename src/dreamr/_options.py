@@ -208,7 +208,7 @@ class RunOptions:
             _METHOD,
             0,
             8,
-            shown="0; by measured costs if the target is on a server",
+            shown="0; by measured costs if the target is on a server, except in benches",
         ),
     ] = None
     deterministic: Annotated[

@@ -100,7 +100,9 @@ class BenchOptions:
                 # Greedy unless asked: results depend on what a family of models recommends
                 # otherwise.
                 temperature=run.temperature or 0.0,
+                # A method keeps its schedule, which does not follow measured times.
                 load_aware=self.load_aware,
+                resamples=run.resamples or 0,
             ),
             dict(map(_source, self.source)),
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from dreamr_testbed import RECEIPT
 
 from dreamr import RunOptions
 from dreamr._option_specs import BadOption
@@ -241,6 +242,49 @@ def test_five_failed_problems_in_a_row_abort_the_bench(tmp_path: Path) -> None:
     dead = {"stream_failures": {n: Failure(EngineLost("no memory")) for n in range(99)}}
     with pytest.raises(BenchError, match="5 problems in a row failed"):
         bench(tmp_path, replace(PLAN, methods=("target",)), open_model=ScriptedModels(*[dead] * 99))
+
+
+class FewImages(ScriptedModels):
+    """Scripted models with a target that reads two images."""
+
+    def __init__(self) -> None:
+        able = Capabilities(logprobs=True, entropy=True, max_images=2)
+        super().__init__({"capabilities": able})
+
+
+def with_images(path: Path, *counts: int) -> str:
+    """Write a task whose problems have these numbers of images, and return its name."""
+    rows = [
+        {"attachments": [str(RECEIPT)] * count, "question": "How many?", "answer": "1"}
+        for count in counts
+    ]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_a_problem_that_cannot_be_run_is_a_failed_sample(tmp_path: Path) -> None:
+    task = with_images(tmp_path / "own.jsonl", 1, 3, 1)
+    names = ("target", "fpsr", "fpsr-1", "fpsr-2", "sequential", "parse")
+    plan = Plan((task,), names, limit=3)
+    found = bench(tmp_path / "out", plan, FewImages())
+    finishes = {sample.index: sample.finish for sample in found}
+    assert len(found) == plan.samples()
+    assert finishes == {0: "answer", 1: "failed", 2: "answer"}
+    assert not any(sample.right for sample in found if sample.finish == "failed")
+
+
+def test_a_bench_whose_problems_cannot_be_run_names_the_last(tmp_path: Path) -> None:
+    plan = Plan((with_images(tmp_path / "own.jsonl", *[3] * 6),), ("target", "fpsr"), limit=6)
+    reason = r"own\.jsonl 4: the target target cannot .* has 3 with pages .*; 5 problems in a row"
+    with pytest.raises(BenchError, match=reason):
+        bench(tmp_path / "out", plan, FewImages())
+
+
+def test_a_method_that_the_models_cannot_run_ends_the_bench_at_once(tmp_path: Path) -> None:
+    models = ScriptedModels({"capabilities": Capabilities(judge=False)})
+    with pytest.raises(Unsupported, match="gate ratio needs probabilities"):
+        bench(tmp_path, replace(PLAN, methods=("fpsr",)), models)
+    assert samples(tmp_path) == []
 
 
 def test_concurrent_problems_share_the_wall_clock_time(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from dreamr._provenance import memory_mb
 from dreamr.conversation import Conversation
 from dreamr.engines import Engine, Model, OpenModel
 from dreamr.engines.model_set import ModelSet, ReopenPolicy
-from dreamr.errors import RunFailed, Unsupported
+from dreamr.errors import ConversationError, EngineError, EngineLost, RunFailed, Unsupported
 from dreamr.gate import Profile
 from dreamr.runner import RunConfig, dtypes_of, run
+from dreamr.runner.requirements import check_engines
 from dreamr.speech import PairSpeech
 from dreamr.steps import Role
 from dreamr.trace import Result
@@ -101,19 +102,21 @@ class Models:
             The result, also of a run that failed with all models usable.
 
         Raises:
-            RunFailed: If a model of the method was lost meanwhile (`lost` is set): a result without
-                it would not measure the method.
+            RunFailed: If the conversation cannot be run, for example because it has too many
+                images, or if a model of the method was lost meanwhile (`lost` is set): a result
+                without it would not measure the method.
             EngineLost: If a model is lost and several attempts to open it again fail.
-            Unsupported: If the models cannot do what the options require, or one was opened again
-                and runs in another data type.
+            Unsupported: If the models cannot do what the options require for any conversation, or
+                one was opened again and runs in another data type.
         """
         async with self._models.lease(options.roles) as models:
             engines = {role: models[role].engine for role in options.roles}
             self._check_dtypes(engines)
-            conversation, said = await self._speech.written(
-                conversation, engines, hotwords=options.hotwords
-            )
+            check_engines(self.run_config(options, conversation), engines)
             try:
+                conversation, said = await self._speech.written(
+                    conversation, engines, hotwords=options.hotwords
+                )
                 with self._load.run(options, engines.get("target")) as shaped:
                     config = shaped.timed(self.run_config(shaped.options, conversation))
                     config = replace(config, transcripts=said)
@@ -130,6 +133,10 @@ class Models:
                 if not isinstance(error.result, Result):
                     raise
                 result = error.result
+            except EngineLost:
+                raise
+            except (ConversationError, EngineError, Unsupported) as error:
+                raise RunFailed(str(error)) from error
             for role, engine in engines.items():
                 if not engine.alive:
                     lost = RunFailed(result.error or f"the {role} was lost", result)

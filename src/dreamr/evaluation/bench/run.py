@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +22,8 @@ from dreamr.gate import Profile
 from dreamr.trace import Result, Usage
 
 _ATTEMPTS = 2  # attempts per problem
-_FAILURES = 5  # consecutive problems failed at every attempt, after which the bench is aborted
+# Consecutive problems that one method failed at every attempt, after which the bench is aborted.
+_FAILURES = 5
 
 
 _LOST = Result("", (), Usage(), 0.0, "failed", "the model was lost")
@@ -63,8 +65,8 @@ async def run_bench(
         on_progress: Called after each sample and each warm-up batch.
 
     Raises:
-        BenchError: If several problems in a row fail, or the samples of the folder come from models
-            in another data type.
+        BenchError: If a method fails several problems in a row, or the samples of the folder come
+            from models in another data type.
         Unwritable: If the folder cannot be written.
         ModelNotFound: If a model does not exist.
         Unsupported: If a model cannot be opened.
@@ -99,7 +101,7 @@ class _Bench:
         self._plan, self._folder, self._models = plan, folder, models
         self._total, self._on_progress = total, on_progress
         self._presets = presets(plan.methods)
-        self._failed = 0  # in a row
+        self._failed: Counter[str] = Counter()  # in a row, by method
 
     async def warm_up(self, batch: Batch) -> None:
         """Solve a batch without storing its samples."""
@@ -131,33 +133,22 @@ class _Bench:
     async def _solve(self, item: Item, batch: Batch) -> Sample:
         """Solve one problem, with a second attempt if the first failed."""
         options = self._presets[batch.method].options(self._plan.options)
-        attempt, result = 0, None
-        while attempt < _ATTEMPTS and (result is None or result.error is not None):
+        attempt, result = 0, _LOST
+        while attempt < _ATTEMPTS and result.error is not None:
             attempt += 1
             try:
                 result = await self._models.run(item.conversation, options)
             except RunFailed as error:
-                if not error.lost:
-                    raise
-                result = None
-        if result is None or result.error is not None:
-            self._count_failure(result)
-        else:
-            self._failed = 0
+                result = _LOST if error.lost else replace(_LOST, error=str(error))
+        self._failed[batch.method] = self._failed[batch.method] + 1 if result.error else 0
+        if self._failed[batch.method] >= _FAILURES:
+            raise BenchError(
+                f"{item.task} {item.index}: {result.error}; {_FAILURES} problems in a row failed "
+                f"with {batch.method}, finished samples are kept"
+            )
         return self._sample(item, batch, result, attempt)
 
-    def _count_failure(self, result: Result | None) -> None:
-        self._failed += 1
-        if self._failed >= _FAILURES:
-            why = "the model was lost" if result is None else result.error
-            raise BenchError(
-                f"{_FAILURES} problems in a row failed, the last one with: {why}; "
-                "finished samples are kept"
-            )
-
-    def _sample(self, item: Item, batch: Batch, result: Result | None, attempt: int) -> Sample:
-        """Make the sample; `result` is None if a model was lost at every attempt."""
-        result = result or _LOST
+    def _sample(self, item: Item, batch: Batch, result: Result, attempt: int) -> Sample:
         check = item.check if self._presets[batch.method].steps else _unknown
         return Sample(
             task=item.task,

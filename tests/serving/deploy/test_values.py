@@ -125,6 +125,12 @@ def test_kubernetes_and_systemd_have_the_defaults_of_variables(tmp_path: Path) -
     assert "Environment=SAME" not in unit
 
 
+def test_ray_serve_has_the_defaults_of_variables(tmp_path: Path) -> None:
+    made = yaml.safe_load(with_defaults("ray", tmp_path)["serve.yaml"])
+    (config,) = made["applications"][0]["args"]["llm_configs"]
+    assert config["runtime_env"] == {"env_vars": {"MODE": "fast $5"}}
+
+
 def test_files_that_a_pair_reads_are_copied(tmp_path: Path) -> None:
     (tmp_path / "gate.json").write_text("{}")
     path = tmp_path / "pair.yaml"

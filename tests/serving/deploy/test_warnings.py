@@ -44,3 +44,15 @@ def test_weights_that_are_not_here_are_a_warning(tmp_path: Path) -> None:
     assert found == f"model m: there is no {tmp_path / 'weights'} on this machine"
     (tmp_path / "weights").mkdir()
     assert not warnings(read_pair_file(path), "compose")
+
+
+def test_variables_that_ray_serve_does_not_pass_on_are_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+    env = '{TOKEN: "${HF_TOKEN}", CACHE: "${CACHE:-}", MODE: "${MODE:-fast}", PLAIN: here}'
+    path.write_text(f"models: {{m: {{launch: {{engine: vllm, model: a/b, env: {env}}}}}}}\n{SMALL}")
+    file = read_pair_file(path, environment={}, needs_secrets=False)
+    assert warnings(file, "ray") == [
+        "model m: values of variables are not written: set TOKEN, CACHE in the environment of the "
+        "cluster's nodes"
+    ]
+    assert not warnings(file, "kubernetes")

@@ -84,7 +84,7 @@ def files(found: Plan) -> dict[str, str]:
             "port": port,
             "request_timeout_s": gateway.deadline + gateway.grace,
         },
-        "applications": [*(_llm(engine) for engine in found.engines), application],
+        "applications": [*(_llm(found, engine) for engine in found.engines), application],
     }
     return {"serve.yaml": dump(config, "Written by dreamr deploy ray: serve deploy serve.yaml")}
 
@@ -97,7 +97,16 @@ def _locate(values: dict[str, Any], name: str, path: str) -> None:
                 pair[option] = path
 
 
-def _llm(engine: EngineService) -> dict[str, Any]:
+def unset_variables(found: Plan, engine: EngineService) -> list[str]:
+    """Return the variables of an engine whose values nodes of the cluster must have.
+
+    Ray Serve has no secrets, and does not read the variables of the machine that deploys.
+    """
+    named = engine.launch.env_variables
+    return [name for name, variable in named.items() if not found.defaults.get(variable)]
+
+
+def _llm(found: Plan, engine: EngineService) -> dict[str, Any]:
     """Return the application of a model."""
     launch = engine.launch
     if launch.engine != "vllm" or launch.command is not None:
@@ -115,7 +124,13 @@ def _llm(engine: EngineService) -> dict[str, Any]:
         **_flags(engine.model.name, launch.flags),
     }
     command = engine.command(launch.model)
-    variables = {n: t for n, t in command.environment.items() if n not in DEVICE_VARIABLES}
+    named, unset = launch.env_variables, unset_variables(found, engine)
+    variables = {
+        name: found.defaults[named[name]] if name in named else text
+        for name, text in command.environment.items()
+        if name not in (*DEVICE_VARIABLES, *unset)
+        and (name in named or secret_variable(text) is None)  # without the key of the server
+    }
     config: dict[str, Any] = {
         "model_loading_config": {
             "model_id": engine.model.model or launch.model,
@@ -126,8 +141,8 @@ def _llm(engine: EngineService) -> dict[str, Any]:
     }
     if launch.devices == ():
         config["accelerator_config"] = {"kind": "cpu"}
-    if plain := {name: text for name, text in variables.items() if secret_variable(text) is None}:
-        config["runtime_env"] = {"env_vars": plain}
+    if variables:
+        config["runtime_env"] = {"env_vars": variables}
     return {
         "name": engine.name,
         "route_prefix": f"/{engine.name}",

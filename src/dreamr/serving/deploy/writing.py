@@ -69,6 +69,13 @@ def warnings(pair_file: PairFile, form: Format) -> list[str]:
             for path in (engine.weights, *beside_weights(engine))
             if not path.exists()
         ]
+    if form == "ray":
+        lines += [
+            f"model {engine.model.name}: values of variables are not written: set "
+            f"{', '.join(unset)} in the environment of the cluster's nodes"
+            for engine in found.engines
+            if (unset := ray.unset_variables(found, engine))
+        ]
     return lines + [
         f"{first.model.name} and {second.model.name} share a GPU in the pair file: {form} gives "
         "each its own, unless the cluster divides GPUs"

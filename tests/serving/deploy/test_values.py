@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,17 +13,30 @@ from dreamr.serving.deploy import FORMATS, Format, deployment_files
 from support.deployments import SMALL
 
 
-def test_a_flag_with_several_values_is_a_list_for_ray_serve(tmp_path: Path) -> None:
+def engine_arguments(flags: str, tmp_path: Path) -> dict[str, Any]:
+    """Return the arguments of an engine with these flags for Ray Serve."""
     path = tmp_path / "pair.yaml"
-    flags = "[--lora-modules, a, b, --seed=3, --enforce-eager, --swap-space, -1]"
     path.write_text(
         f"models: {{m: {{launch: {{engine: vllm, model: a/b, flags: {flags}}}}}}}\n{SMALL}"
     )
     made = yaml.safe_load(deployment_files(read_pair_file(path), "ray")["serve.yaml"])
-    arguments = made["applications"][0]["args"]["llm_configs"][0]["engine_kwargs"]
+    found: dict[str, Any] = made["applications"][0]["args"]["llm_configs"][0]["engine_kwargs"]
+    return found
+
+
+def test_a_flag_with_several_values_is_a_list_for_ray_serve(tmp_path: Path) -> None:
+    flags = "[--lora-modules, a, b, --seed=3, --enforce-eager, --swap-space, -1]"
+    arguments = engine_arguments(flags, tmp_path)
     assert arguments["lora_modules"] == ["a", "b"]
     assert (arguments["seed"], arguments["enforce_eager"]) == (3, True)
     assert arguments["swap_space"] == -1
+
+
+def test_a_flag_that_switches_off_is_false_for_ray_serve(tmp_path: Path) -> None:
+    arguments = engine_arguments("[--no-enable-prefix-caching, --no-repeat, 3]", tmp_path)
+    assert arguments["enable_prefix_caching"] is False
+    assert arguments["no_repeat"] == 3
+    assert "no_enable_prefix_caching" not in arguments
 
 
 def test_systemd_reads_variables_back_as_they_are(tmp_path: Path) -> None:

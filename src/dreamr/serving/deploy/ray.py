@@ -171,7 +171,14 @@ def _flags(model: str, flags: tuple[str, ...]) -> Mapping[str, Any]:
             )
         else:
             values[name].append(_value(flag))
-    return {name: found[0] if len(found) == 1 else found or True for name, found in values.items()}
+    return dict(_argument(name, found) for name, found in values.items())
+
+
+def _argument(name: str, values: list[Any]) -> tuple[str, Any]:
+    """Return an argument of the engine; a flag `no_x` without a value means that x is off."""
+    if not values:
+        return (name[3:], False) if name.startswith("no_") else (name, True)
+    return name, values[0] if len(values) == 1 else values
 
 
 def _value(text: str) -> Any:

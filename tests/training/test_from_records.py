@@ -13,7 +13,7 @@ import pytest
 from dreamr_testbed import PAIR
 from safetensors.torch import load_file
 
-from dreamr.conversation import Conversation
+from dreamr.conversation import Conversation, Tool
 from dreamr.engines import SamplingParams
 from dreamr.engines.local import LocalEngine
 from dreamr.engines.local.options import read_hints
@@ -22,6 +22,7 @@ from dreamr.steps import StepFormat
 from dreamr.training import BadTraining, Record, Records, RecordsOptions, to_line, write
 from dreamr.training.from_records import examples, steps_of, train_from_records
 from dreamr.training.records import Recorded, Rejected
+from support.attachments import sound
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -113,6 +114,23 @@ def test_records_with_more_images_than_a_draft_was_trained_for_need_an_option(
     before, after = read_hints(PAIR / "draft"), read_hints(model)
     assert (before.max_images, after.max_images) == (1, 3)
     assert replace(after, max_images=1) == before
+
+
+@pytest.mark.parametrize(
+    ("conversation", "reason"),
+    [
+        (Conversation.from_prompt("", sound()), "a draft in training takes no sound: "),
+        (replace(ITEM.conversation, tools=(Tool("weather", "Ask."),)), "a draft is not trained on"),
+    ],
+)
+def test_a_record_that_a_draft_cannot_learn_is_named_before_the_training(
+    conversation: Conversation, reason: str
+) -> None:
+    records = [made(), made(name="vqa/7", conversation=conversation)]
+    with pytest.raises(BadTraining, match=f"^record vqa/7: {reason}"):
+        examples(records, RecordsOptions())
+    wrong = made(conversation=conversation, right=False)
+    assert [one.number for one in examples([made(), wrong], RecordsOptions())] == [0]
 
 
 def test_wrong_and_incomplete_runs_are_left_out() -> None:

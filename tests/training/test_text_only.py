@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from dreamr import Conversation
 from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
-from dreamr.evaluation.tasks import Item, Items, Split, add_task
+from dreamr.evaluation.tasks import Item, Items, Split, add_task, load
 from dreamr.evaluation.tasks.registry import _ADDED as ADDED
 from dreamr.training import BadTraining, Record, Records, RecordsOptions, SapoOptions, to_line
 from dreamr.training.from_records import train_from_records
@@ -113,5 +113,10 @@ def test_a_text_only_draft_supports_sft_but_not_dpo(draft: Path, tmp_path: Path)
 
 
 def test_images_need_a_draft_that_takes_them(draft: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadTraining, match="takes text only"):
+    with pytest.raises(BadTraining, match=r"^docmath/\d+: .* takes text only"):
         train_sapo(options(draft, "docmath"), tmp_path / "out", open_model=moody)
+    seen = load("docmath", limit=1)[0].conversation
+    record = Record("a/1", "fpsr", seen, (Recorded("Answer: 2", "target"),), (), True, True)
+    (file := tmp_path / "records.jsonl").write_text(f"{to_line(record)}\n")
+    with pytest.raises(BadTraining, match=r"^record a/1: .* takes text only"):
+        train_from_records(Records([file]), RecordsOptions(draft=str(draft)), tmp_path / "other")

@@ -20,7 +20,7 @@ from dreamr.engines.local.load import quiet
 from dreamr.engines.local.options import Hints, read_hints
 from dreamr.training.errors import BadTraining
 from dreamr.training.options import RecordsOptions
-from dreamr.training.problems import row_of
+from dreamr.training.problems import check_parts, row_of
 from dreamr.training.records import Preference, Record, Records
 from dreamr.training.trl import (
     LogRows,
@@ -104,6 +104,7 @@ def train_from_records(
         processor, sees = load_processor(training.draft)
         hints = read_hints(Path(training.draft))
         largest = max(chosen, key=lambda example: example.images)
+        _check_parts(records[largest.number], sees=sees)
         if not options.untrained:
             _check_images(hints, largest, records)
         if options.method == "dpo" and not sees:
@@ -136,15 +137,18 @@ def examples(records: Sequence[Record], options: RecordsOptions) -> list[Example
         For 'sft' one of each record; for 'dpo' one of each rejected step that the target replaced.
 
     Raises:
-        BadTraining: If there is no example.
+        BadTraining: If there is no example, or one has parts that no draft takes in training.
     """
+    found: list[Example] = []
     sft = options.method == "sft"
-    found = [
-        Example(number, preference, len(flatten(record.prompt).images))
-        for number, record in enumerate(records)
-        if record.complete and record.right is not False
-        for preference in ((None,) if sft else record.preferences())
-    ]
+    for number, record in enumerate(records):
+        if not record.complete or record.right is False:
+            continue
+        images = len(flatten(record.prompt).images)
+        own = [Example(number, one, images) for one in ((None,) if sft else record.preferences())]
+        if own:
+            _check_parts(record)
+        found += own
     if not found:
         needed = (
             "a complete run without a wrong answer"
@@ -153,6 +157,13 @@ def examples(records: Sequence[Record], options: RecordsOptions) -> list[Example
         )
         raise BadTraining(f"none of {len(records)} records holds {needed}: record more runs")
     return found
+
+
+def _check_parts(record: Record, *, sees: bool = True) -> None:
+    try:
+        check_parts(record.prompt, sees=sees)
+    except BadTraining as error:
+        raise BadTraining(f"record {record.name}: {error}") from error
 
 
 def _check_images(hints: Hints, largest: Example, records: Sequence[Record]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dreamr._plugins import import_plugins
 from dreamr.conversation import Conversation, Image, Text, flatten, to_pillow
+from dreamr.errors import Unsupported
 from dreamr.evaluation.tasks import Item, Items, load, without_level
 from dreamr.training.errors import BadTraining
 
@@ -113,8 +114,11 @@ class Problems:
         rows = []
         for number in numbers:
             conversation = self[number].conversation
-            check(flatten(conversation))
-            rows.append(row_of(conversation, sees=sees))
+            try:
+                check(flatten(conversation))
+                rows.append(row_of(conversation, sees=sees))
+            except (BadTraining, Unsupported) as error:
+                raise type(error)(f"{self.name(number)}: {error}") from error
         return {"number": list(numbers), **{name: [row[name] for row in rows] for name in rows[0]}}
 
 
@@ -124,6 +128,32 @@ def _size(conversation: Conversation) -> int:
     return sum(len(image.data) for image in flat.images) + sum(
         len(sound.data) for sound in flat.sounds
     )
+
+
+def check_parts(conversation: Conversation, *, sees: bool = True) -> None:
+    """Check that a draft in training takes the parts of a conversation.
+
+    Args:
+        conversation: Conversation.
+        sees: Whether the draft takes images.
+
+    Raises:
+        BadTraining: If not.
+    """
+    if conversation.tools or any(turn.role == "tool" for turn in conversation.turns):
+        raise BadTraining("a draft is not trained on calls of tools: leave these problems out")
+    for turn in flatten(conversation).turns:
+        for part in turn.parts:
+            if isinstance(part, Image) and not sees:
+                raise BadTraining(
+                    "the problems have images but the draft takes text only: choose another draft "
+                    "or task"
+                )
+            if not isinstance(part, Text | Image):
+                raise BadTraining(
+                    "a draft in training takes no sound: read videos without their sound "
+                    "(sound=False), or record the runs with --transcriber"
+                )
 
 
 def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
@@ -139,8 +169,7 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
     Raises:
         BadTraining: If the conversation has parts that the draft does not take.
     """
-    if conversation.tools or any(turn.role == "tool" for turn in conversation.turns):
-        raise BadTraining("a draft is not trained on calls of tools: leave these problems out")
+    check_parts(conversation, sees=sees)
     messages: list[dict[str, Any]] = []
     images = []
     for turn in flatten(conversation).turns:
@@ -149,19 +178,9 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
             match part:
                 case Text(text):
                     content.append({"type": "text", "text": text})
-                case Image() if sees:
+                case Image():
                     content.append({"type": "image"})
                     images.append(to_pillow(part))
-                case Image():
-                    raise BadTraining(
-                        "the problems have images but the draft takes text only: choose another "
-                        "draft or task"
-                    )
-                case _:
-                    raise BadTraining(
-                        "a draft in training takes no sound: read videos without their sound "
-                        "(sound=False), or record the runs with --transcriber"
-                    )
         texts = [part["text"] for part in content if part["type"] == "text"]
         plain = len(texts) == len(content)
         messages.append({"role": turn.role, "content": "".join(texts) if plain else content})

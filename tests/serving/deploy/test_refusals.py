@@ -61,6 +61,23 @@ def test_names_that_kubernetes_refuses_are_refused_before(
     assert deployment_files(read_pair_file(path), "compose")
 
 
+def test_the_name_of_several_servers_leaves_room_for_a_label(tmp_path: Path) -> None:
+    path = tmp_path / "pair.yaml"
+
+    def written(length: int, replicas: int) -> dict[str, str]:
+        """Deploy servers whose StatefulSet, if they are several, has a name of this length."""
+        model = "m" * (length - len("documents--servers"))
+        launch = f"{{launch: {{engine: vllm, model: a/b}}, replicas: {replicas}}}"
+        models = f"models: {{{model}: {launch}}}\npairs: {{p: {{target: {model}}}}}\n"
+        path.write_text(f"name: documents\n{models}")
+        return deployment_files(read_pair_file(path), "kubernetes")
+
+    with pytest.raises(BadOption, match=r"-servers has 53 characters, and Kubernetes takes 52: sh"):
+        written(53, replicas=2)
+    assert written(52, replicas=2)
+    assert written(53, replicas=1)
+
+
 def test_a_server_has_not_the_name_of_another_service(tmp_path: Path) -> None:
     path = tmp_path / "pair.yaml"
     launch = "launch: {engine: vllm, model: a/b}"

@@ -26,6 +26,9 @@ from dreamr.serving.deploy.plan import GATEWAY, STARTING_SECONDS, Plan, RouterSe
 
 _PORT = 8500
 _LONGEST_NAME = 63  # characters of a host name
+# Characters of the name of a StatefulSet: a label of its pods adds a dash and a hash of ten, and
+# has 63 at most (https://github.com/kubernetes/kubernetes/issues/64023).
+_LONGEST_SET = 52
 _MOST_REPLICAS = 8
 _TARGET_LOAD = 0.6  # of the requests that a gateway runs at the same time, before another starts
 _METRIC = "dreamr_requests"
@@ -87,14 +90,15 @@ def _check_names(found: Plan) -> None:
             "'name' of the file"
         )
     for one in found.services:
-        replicas = one.model.replicas
-        more = f"-servers-{replicas}" if replicas > 1 else ""
-        more = "-router" if isinstance(one, RouterService) else more
-        longest = f"{found.name}-{one.name}{more}"
-        if len(longest) > _LONGEST_NAME:
+        name, most = f"{found.name}-{one.name}", _LONGEST_NAME
+        if isinstance(one, RouterService):
+            name += "-router"
+        elif one.model.replicas > 1:
+            name, most = f"{name}-servers", _LONGEST_SET
+        if len(name) > most:
             raise BadOption(
-                f"model {one.model.name}: {longest} has {len(longest)} characters, and "
-                f"Kubernetes takes {_LONGEST_NAME}: shorten the model's name, or 'name' of the file"
+                f"model {one.model.name}: {name} has {len(name)} characters, and Kubernetes takes "
+                f"{most}: shorten the model's name, or 'name' of the file"
             )
 
 

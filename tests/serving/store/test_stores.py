@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from dreamr.serving.store import Kind, Limits, Record, Store, StoredRun, StoreLost
-from dreamr.serving.store.memory import MemoryStore
-from support.redis_server import RedisServer, needs_redis
+from support.redis_server import needs_redis
+from support.stores import STORES, on_server, opened, replicas
 
 pytestmark = pytest.mark.anyio
 KIND = Kind("page", 4, 1000)
@@ -21,33 +21,10 @@ RUN = StoredRun("resp_1", "alice", b"{}")
 KEYS = "dreamr:{gateway}"
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])
+@pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    async with replicas(tmp_path, 1) as (found,):
+    async with opened(request.param, tmp_path) as found:
         yield found
-
-
-@asynccontextmanager
-async def replicas(folder: Path, count: int, lease: float = 6.0) -> AsyncIterator[list[Any]]:
-    """Yield stores on one server."""
-    from dreamr.serving.store.redis import RedisStore
-
-    with RedisServer(folder) as server:
-        found = [RedisStore(server.url, lease=lease) for _ in range(count)]
-        yield found
-        for store in found:
-            await store.aclose()
-
-
-async def on_server(folder: Path, *command: Any) -> Any:
-    """Return the result of a command."""
-    from redis.asyncio import Redis
-
-    async with Redis.from_url(f"unix://{folder}/r.sock") as client:
-        return await client.execute_command(*command)
 
 
 def page(name: str, owner: str = "alice", content: bytes = b"text") -> Record:
@@ -62,6 +39,7 @@ async def test_a_record_belongs_to_its_client(store: Store) -> None:
     records = store.records
     assert await records.put(KIND, page("1"), 60, 10)
     assert await records.get(KIND, "1", "alice") == page("1")
+    assert not await records.put(KIND, page("1", "bob"), 60, 10)
     assert await records.get(KIND, "1", "bob") is None
     assert await records.get(FULL, "1", "alice") is None
     assert not await records.delete(KIND, "1", "bob")

@@ -118,6 +118,8 @@ class MemoryRecords:
         if size > kind.most_bytes // 2:
             return False
         before = kept.get(record.name)
+        if before is not None and before.record.owner != record.owner:
+            return False
         others = {name: one for name, one in kept.items() if one is not before}
         own = [name for name, one in others.items() if one.record.owner == record.owner]
         used = sum(others[name].size for name in own)

@@ -115,7 +115,7 @@ class Records(Protocol):
 
         Args:
             kind: Its kind.
-            record: The record.
+            record: The record. It is refused if another client has one of its name.
             seconds: How long it is kept.
             size: Bytes that it counts for.
         """

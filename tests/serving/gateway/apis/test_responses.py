@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from support.gateways import Gateway, Json, use
 from support.listening import listening
 from support.pairs import RIGHT, Pair
 from support.responses import ASKED
+from support.stores import STORES, opened
 
 openai = pytest.importorskip("openai")
 
@@ -158,6 +160,19 @@ async def test_an_attachment_of_a_conversation_is_kept_once() -> None:
     found = [await store.find(name, "alice") for name in "123456"]
     assert {one.history for one in found} == {history}
     assert found[0].size > 20_000
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", STORES)
+async def test_an_attachment_of_two_clients_is_kept_for_each(kind: str, tmp_path: Path) -> None:
+    image = SentMedia("image", "input.0", url="data:image/png;base64," + "A" * 20_000)
+    history = (ParsedMessage("user", ("What?", image)),)
+    async with opened(kind, tmp_path) as kept:
+        store = ResponseStore(kept, 60)
+        for owner in ("alice", "bob"):
+            await store.keep(owner, {"id": owner}, history)
+        for owner in ("alice", "bob"):
+            assert (await store.find(owner, owner)).history == history
 
 
 @pytest.mark.parametrize("stop", [None, "!?"])

@@ -43,7 +43,8 @@ class _Content(BaseModel):
 class ResponseStore:
     """Keeps responses for a while. One client gets at most half of the room.
 
-    Attachments are kept once, by their digest: each response of a conversation has all of them.
+    Attachments are kept once for each client, by their digest: each response of a conversation has
+    all of them.
 
     Args:
         store: Where they are kept.
@@ -72,7 +73,7 @@ class ResponseStore:
             history: The conversation with the answer.
         """
         apart: dict[str, str] = {}
-        short = tuple(_shortened(turn, apart) for turn in history)
+        short = tuple(_shortened(turn, owner, apart) for turn in history)
         content = _Content(body=dict(body), history=short).model_dump_json().encode()
         for digest, text in apart.items():
             if await self._records.touch(self._media, digest, owner, self._seconds):
@@ -134,7 +135,7 @@ class ResponseStore:
         )
 
 
-def _shortened(turn: ParsedMessage, apart: dict[str, str]) -> ParsedMessage:
+def _shortened(turn: ParsedMessage, owner: str, apart: dict[str, str]) -> ParsedMessage:
     """Return a turn with references to its attachments, which are added to `apart`."""
 
     def part(one: MessagePart) -> MessagePart:
@@ -143,7 +144,8 @@ def _shortened(turn: ParsedMessage, apart: dict[str, str]) -> ParsedMessage:
         text = one.base64 or one.url or ""
         if len(text) <= _APART:
             return one
-        digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        named = f"{owner}\0{text}"  # names of records are unique across clients
+        digest = sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
         apart[digest] = text
         name = _REFERENCE + digest
         return replace(one, base64=name) if one.base64 else replace(one, url=name)

@@ -9,7 +9,11 @@ from typing import Any
 import anyio
 import pytest
 
+from dreamr.serving.gateway.attempt_log import AttemptLog
+from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.store import Attempt, NewAttempt
+from dreamr.steps import Ending, Step
+from dreamr.trace import StepCommitted
 from support.redis_server import RedisServer, needs_redis
 
 RedisStore = pytest.importorskip("dreamr.serving.store.redis").RedisStore
@@ -32,11 +36,11 @@ def new(holder: str, name: str = "1", digest: str = "d", about: bytes = b"{}") -
 async def test_the_latest_attempt_holds_the_steps_of_all(attempts: Any) -> None:
     first = await attempts.begin(new("a"), 60)
     assert first == Attempt("1", "alice", "a", b"{}")
-    assert await attempts.commit(first, b"one", 60)
+    assert await attempts.commit(first, b"one", 60) == "kept"
     second = await attempts.begin(new("b", about=b"other"), 60)
     assert second == Attempt("1", "alice", "b", b"{}", (b"one",))
-    assert not await attempts.commit(first, b"two", 60)
-    assert await attempts.commit(second, b"two", 60)
+    assert await attempts.commit(first, b"two", 60) == "superseded"
+    assert await attempts.commit(second, b"two", 60) == "kept"
     assert not await attempts.end(first, b"answer of the first", 60)
     assert await attempts.end(second, b"answer", 60)
     ended = Attempt("1", "alice", "c", b"{}", answer=b"answer")
@@ -78,3 +82,25 @@ async def test_the_oldest_attempts_make_room_with_their_steps(
 
     with Redis.from_url(f"unix://{tmp_path}/r.sock") as client:
         assert len(client.keys("*:steps")) == 2
+
+
+async def test_an_attempt_that_made_room_goes_on_without_keeping_its_steps(
+    attempts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_attempts, "KIND", redis_attempts.Kind("attempt", 2, 1000))
+    about = b'{"created": 0, "body": ""}'
+    step = StepCommitted(0.0, 0, Step("one\n\n", 2, Ending.DELIMITER), "target")
+    lost: list[ApiError] = []
+    begun = await attempts.begin(new("a", about=about), 60)
+    log = AttemptLog(attempts, begun, (60, 60))
+    log.on_lost = lost.append
+    await attempts.begin(new("a", "2"), 60)
+    await log.note(step)
+    assert not lost
+    assert await attempts.commit(begun, b"one", 60) == "gone"
+    assert not await attempts.known("1", "alice")
+    log = AttemptLog(attempts, await attempts.begin(new("b", about=about), 60), (60, 60))
+    log.on_lost = lost.append
+    await attempts.begin(new("c"), 60)
+    await log.note(step)
+    assert [error.code for error in lost] == ["superseded"]

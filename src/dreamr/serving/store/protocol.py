@@ -277,6 +277,7 @@ class Attempt:
 
 
 Refused: TypeAlias = Literal["other", "none"]
+Committed: TypeAlias = Literal["kept", "superseded", "gone"]
 
 
 class Attempts(Protocol):
@@ -309,8 +310,11 @@ class Attempts(Protocol):
         """
         ...
 
-    async def commit(self, attempt: Attempt, step: bytes, seconds: float) -> bool:
-        """Keep the next committed step; return False if a later attempt has begun.
+    async def commit(self, attempt: Attempt, step: bytes, seconds: float) -> Committed:
+        """Keep the next committed step.
+
+        Returns:
+            'superseded' if a later attempt has begun; 'gone' if this one has made room for others.
 
         Raises:
             StoreLost: If the store is lost.
@@ -318,7 +322,7 @@ class Attempts(Protocol):
         ...
 
     async def end(self, attempt: Attempt, answer: bytes, seconds: float) -> bool:
-        """Keep the answer; return False if a later attempt has begun.
+        """Keep the answer; return False if a later attempt has begun, or this one is gone.
 
         Raises:
             StoreLost: If the store is lost.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from dreamr.serving.store.link import StoreLink
-from dreamr.serving.store.protocol import Attempt, Kind, NewAttempt, Refused
+from dreamr.serving.store.protocol import Attempt, Committed, Kind, NewAttempt, Refused
 from dreamr.serving.store.redis_quotas import PREFIX, digest_of
 from dreamr.serving.store.scripts import DELETE, KEEP, RECORDS
 
@@ -30,8 +30,10 @@ local function last(ms)
     end
     redis.call('ZADD', ends, now + ms / 1000, name)
 end
-local function is_held()
-    return is_own(name, owner) and redis.call('HGET', state, 'holder') == holder
+local function held()
+    local held_by = is_own(name, owner) and redis.call('HGET', state, 'holder')
+    if not held_by then return 'gone' end
+    return held_by == holder and 'kept' or 'superseded'
 end
 """
 )
@@ -62,15 +64,17 @@ return {'begun', ARGV[6], {}}
 """
 )
 
-# ARGV: name, owner, holder, milliseconds, step. Returns 1 if the attempt is still held.
+# ARGV: name, owner, holder, milliseconds, step. Returns 'kept', 'superseded' if another attempt
+# holds the name, or 'gone' if the attempt has made room for others.
 _COMMIT = (
     _ATTEMPT
     + """
-if not is_held() then return 0 end
+local status = held()
+if status ~= 'kept' then return status end
 redis.call('RPUSH', steps, ARGV[5])
 grow(#ARGV[5])
 last(ARGV[4])
-return 1
+return status
 """
 )
 
@@ -78,7 +82,7 @@ return 1
 _END = (
     _ATTEMPT
     + """
-if not is_held() then return 0 end
+if held() ~= 'kept' then return 0 end
 redis.call('DEL', steps)
 redis.call('SET', answer, ARGV[5])
 grow(#ARGV[5])
@@ -124,17 +128,18 @@ class RedisAttempts:
                 return "other"
         return "none"
 
-    async def commit(self, attempt: Attempt, step: bytes, seconds: float) -> bool:
-        """Keep the next committed step; return False if a later attempt has begun.
+    async def commit(self, attempt: Attempt, step: bytes, seconds: float) -> Committed:
+        """Keep the next committed step, unless a later attempt has begun; see `Attempts.commit`.
 
         Raises:
             StoreLost: If Redis is lost.
         """
         given = (attempt.holder, round(seconds * 1000), step)
-        return bool(await self._run(_COMMIT, attempt.name, attempt.owner, *given))
+        found = await self._run(_COMMIT, attempt.name, attempt.owner, *given)
+        return cast("Committed", found.decode())
 
     async def end(self, attempt: Attempt, answer: bytes, seconds: float) -> bool:
-        """Keep the answer; return False if a later attempt has begun.
+        """Keep the answer; return False if a later attempt has begun, or this one is gone.
 
         Raises:
             StoreLost: If Redis is lost.

@@ -72,6 +72,19 @@ async def test_the_oldest_of_all_records_make_room(store: Store) -> None:
     assert [await names(store, name) for name in "12345"] == ["", "2", "3", "4", "5"]
 
 
+async def test_a_record_that_was_used_makes_room_last(store: Store) -> None:
+    for name in "12":
+        assert await store.records.put(KIND, page(name), 60, 10)
+    assert await store.records.touch(KIND, "1", "alice", 60)
+    assert await store.records.put(KIND, page("3"), 60, 10)
+    assert await names(store, "alice") == "13"
+    for name in "xy":
+        assert await store.records.put(KIND, page(name, name), 60, 10)
+    assert await store.records.touch(KIND, "1", "alice", 60)
+    assert await store.records.put(KIND, page("z", "z"), 60, 10)
+    assert await names(store, "alice") == "1"
+
+
 async def test_a_kind_that_does_not_evict_refuses(store: Store) -> None:
     assert await store.records.put(FULL, page("1"), 60, 300)
     assert not await store.records.put(FULL, page("2"), 60, 300)

@@ -126,7 +126,7 @@ class Records(Protocol):
         ...
 
     async def touch(self, kind: Kind, name: str, owner: str, seconds: float) -> bool:
-        """Keep a record for longer; return whether the client has it."""
+        """Keep a record for longer, as the newest; return whether the client has it."""
         ...
 
     async def delete(self, kind: Kind, name: str, owner: str) -> bool:

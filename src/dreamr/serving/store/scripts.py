@@ -196,12 +196,15 @@ return redis.call('GET', content(ARGV[1]))
 """
 )
 
-# ARGV: name, owner, milliseconds. Returns 1 if the client has the record.
+# ARGV: name, owner, milliseconds. Returns 1 if the client has the record, which is the newest then.
 TOUCH = (
     RECORDS
     + """
 if not is_own(ARGV[1], ARGV[2]) then return 0 end
 prolong(ARGV[1], ARGV[3])
+local place = redis.call('INCR', base .. ':last')
+redis.call('ZADD', made, place, ARGV[1])
+redis.call('ZADD', of(ARGV[2]), place, ARGV[1])
 return 1
 """
 )

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from dreamr import Conversation, EngineLost, ModelNotFound, Reasoner, RunOptions, Text, Unsupported
-from dreamr.conversation import Frame, Image, Turn, Video
+from dreamr.conversation import Audio, Frame, Image, Turn, Video
 from dreamr.engines import Capabilities, Context
-from dreamr.speech import NoSpeech
+from dreamr.speech import NoSpeech, Transcript
+from dreamr.speech.pair import PairSpeech
 from dreamr.trace import RunStarted, SpeechTranscribed
 from support.pairs import RIGHT, WRONG, Pair
 from support.sounds import Scripted, silence, sound
@@ -120,6 +121,24 @@ def test_a_sound_is_transcribed_once_for_all_turns_of_a_chat() -> None:
     reasoned(pair, scripted, SPOKEN, later)
     assert [name for name, _ in scripted.asked] == ["question.ogg"]
     assert pair.asked["target"][-1].turns[0] == Turn("user", (Text(QUESTION),))
+
+
+def test_a_sound_of_several_choices_is_transcribed_once() -> None:
+    class Slow(Scripted):
+        async def transcribe(self, audio: Audio, *, hotwords: str = "") -> Transcript:
+            found = await super().transcribe(audio, hotwords=hotwords)
+            await asyncio.sleep(0)
+            return found
+
+    async def main() -> list[Transcript]:
+        speech = PairSpeech(opened(scripted))
+        await speech.start("small")
+        [audio] = SPOKEN.sounds
+        return list(await asyncio.gather(speech.transcribe(audio), speech.transcribe(audio)))
+
+    scripted = Slow({"question.ogg": QUESTION})
+    assert [found.text for found in run(main())] == [QUESTION, QUESTION]
+    assert [name for name, _ in scripted.asked] == ["question.ogg"]
 
 
 def unheard(talk: Conversation) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TypeAlias
+from weakref import WeakValueDictionary
+
+import anyio
 
 from dreamr.conversation import Audio, Conversation, Video
 from dreamr.engines import Engine
@@ -33,6 +36,7 @@ class PairSpeech:
         self._open = open_transcriber
         self._transcriber: Transcriber | None = None
         self._known: OrderedDict[tuple[Audio, str], Transcript] = OrderedDict()
+        self._locks: WeakValueDictionary[tuple[Audio, str], anyio.Lock] = WeakValueDictionary()
 
     async def start(self, spec: str | None, model: str | None = None) -> None:
         """Open and start the transcriber.
@@ -88,10 +92,13 @@ class PairSpeech:
     async def transcribe(self, audio: Audio, *, hotwords: str = "") -> Transcript:
         """Return the words of a sound, transcribed once; see `Transcribing.transcribe`."""
         key = audio, hotwords
-        if (known := self._known.get(key)) is None:
-            assert self._transcriber is not None
-            known = await self._transcriber.transcribe(audio, hotwords=hotwords)
-        self._known[key] = known
+        if (lock := self._locks.get(key)) is None:
+            lock = self._locks[key] = anyio.Lock()
+        async with lock:  # choices of one request ask for the same sound at the same time
+            if (known := self._known.get(key)) is None:
+                assert self._transcriber is not None
+                known = await self._transcriber.transcribe(audio, hotwords=hotwords)
+            self._known[key] = known
         self._known.move_to_end(key)
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)

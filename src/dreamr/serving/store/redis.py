@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import anyio
 
-from dreamr.serving.store import scripts
+from dreamr.serving.store import run_scripts, scripts
 from dreamr.serving.store.link import StoreLink
 from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs
 from dreamr.serving.store.protocol import (
@@ -124,7 +124,7 @@ class RedisRunLogs:
         opened = False
         try:
             opened = bool(
-                await self._run(scripts.OPEN, run.name, *given, request, *bounds, large=large)
+                await self._run(run_scripts.OPEN, run.name, *given, request, *bounds, large=large)
             )
             return opened
         except StoreLost:
@@ -148,7 +148,7 @@ class RedisRunLogs:
             return await self._local.append(name, events, steps, ended=ended)
         before = self._kept.get(name, (0, 0))
         about = (name, self._holder, self._lease, _LONGEST, int(ended), *before, len(events))
-        found = await self._run(scripts.APPEND, name, *about, *events, *steps, large=True)
+        found = await self._run(run_scripts.APPEND, name, *about, *events, *steps, large=True)
         if ended or found == b"lost":
             self._kept.pop(name, None)
         else:
@@ -159,7 +159,7 @@ class RedisRunLogs:
         """Return the events from a number on, and whether the log has ended."""
         try:
             found = await self._run(
-                scripts.READ, name, digest_of(owner), after, _EVENTS, large=True
+                run_scripts.READ, name, digest_of(owner), after, _EVENTS, large=True
             )
         except StoreLost:
             found = None
@@ -172,7 +172,7 @@ class RedisRunLogs:
         """End a run soon; return whether the client has it."""
         own = await self._local.cancel(name, owner)
         try:
-            return bool(await self._run(scripts.CANCEL, name, digest_of(owner))) or own
+            return bool(await self._run(run_scripts.CANCEL, name, digest_of(owner))) or own
         except StoreLost:
             return own
 
@@ -181,7 +181,7 @@ class RedisRunLogs:
         keys = [self._prefix, f"{self._prefix}open"]
         given = (self._holder, self._lease, *self._kept, *self._alone)
         try:
-            found = await self._link.run(scripts.TAKE_OVER, keys, *given, large=True)
+            found = await self._link.run(run_scripts.TAKE_OVER, keys, *given, large=True)
             if not found:
                 return None
             name, events, canceled = found[0].decode(), int(found[2]), bool(found[3])
@@ -195,7 +195,7 @@ class RedisRunLogs:
     async def give_back(self, name: str) -> None:
         """Leave a run to other replicas."""
         try:
-            await self._run(scripts.GIVE_BACK, name, self._holder)
+            await self._run(run_scripts.GIVE_BACK, name, self._holder)
         except StoreLost:
             pass  # they take it over after a while
         finally:  # not before: its lease, if taken again here meanwhile, would be deleted
@@ -205,7 +205,9 @@ class RedisRunLogs:
         """Forget a run that has ended; return whether the client had it."""
         own = await self._local.delete(name, owner)
         try:
-            return bool(await self._run(scripts.DELETE_RUN, name, name, digest_of(owner))) or own
+            return (
+                bool(await self._run(run_scripts.DELETE_RUN, name, name, digest_of(owner))) or own
+            )
         except StoreLost:
             return own
 
@@ -217,7 +219,7 @@ class RedisRunLogs:
 
     async def _steps(self, name: str) -> tuple[bytes, ...]:
         steps: list[bytes] = []
-        while some := await self._run(scripts.STEPS, name, len(steps), _EVENTS, large=True):
+        while some := await self._run(run_scripts.STEPS, name, len(steps), _EVENTS, large=True):
             steps += some
         return tuple(steps)
 

@@ -1,0 +1,146 @@
+"""The operations on logs of runs in Redis; see `scripts`."""
+
+from __future__ import annotations
+
+from dreamr.serving.store.scripts import KEEP, RECORDS
+
+# The log of a run: a hash about it, a list of events, a list of committed steps, and a lease that
+# expires. The set of open runs is a sorted set. The request is a record, which is kept as long as
+# the log: together they are one of the runs of which a client may have a limited number.
+_RUN = """
+local run, open = KEYS[2], KEYS[3]
+local events, steps, lease = run .. ':events', run .. ':steps', run .. ':lease'
+local function last(seconds)
+    for _, key in ipairs({run, events, steps}) do redis.call('EXPIRE', key, seconds) end
+end
+"""
+
+# ARGV: name, owner, seconds to keep it after its end, holder, milliseconds of the lease, longest
+# duration in seconds, request, size, most runs, most bytes. Returns 1 if there was room.
+OPEN = (
+    RECORDS
+    + KEEP
+    + _RUN
+    + """
+local size, most, most_bytes = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+if not keep(ARGV[1], ARGV[2], ARGV[7], ARGV[6] * 1000, size, most, most_bytes, false) then
+    return 0
+end
+redis.call('HSET', run, 'owner', ARGV[2], 'seconds', ARGV[3], 'holder', ARGV[4])
+redis.call('SET', lease, ARGV[4], 'PX', ARGV[5])
+redis.call('ZADD', open, redis.call('TIME')[1], ARGV[1])
+last(ARGV[6])
+return 1
+"""
+)
+
+# ARGV: name, holder, milliseconds of the lease, longest duration in seconds, 1 if these are the
+# last, number of events and of steps before these, number of events, events, steps. What the log
+# has already, because the reply to an earlier call was lost, is skipped. Returns 'lost' if another
+# replica holds the run.
+APPEND = (
+    RECORDS
+    + _RUN
+    + """
+if redis.call('HGET', run, 'holder') ~= ARGV[2] then return 'lost' end
+local function kept()
+    return redis.call('HEXISTS', run, 'canceled') == 0 and 'kept' or 'canceled'
+end
+if redis.call('HEXISTS', run, 'ended') == 1 then return kept() end
+local function add(list, before, first, final)
+    local known = math.max(0, redis.call('LLEN', list) - before)
+    for place = first + known, final do redis.call('RPUSH', list, ARGV[place]) end
+end
+local last_event = 8 + tonumber(ARGV[8])
+add(events, ARGV[6], 9, last_event)
+add(steps, ARGV[7], last_event + 1, #ARGV)
+local found, seconds = kept(), ARGV[4]
+if ARGV[5] == '1' then
+    seconds = redis.call('HGET', run, 'seconds')
+    redis.call('HSET', run, 'ended', 1)
+    redis.call('ZREM', open, ARGV[1])
+    redis.call('DEL', lease)
+else
+    redis.call('SET', lease, ARGV[2], 'PX', ARGV[3])
+end
+last(seconds)
+prolong(ARGV[1], seconds * 1000)
+return found
+"""
+)
+
+# ARGV: owner, number of the first event, most events. Returns 1 if there are no others after these
+# and the run has ended, then the events.
+READ = (
+    _RUN
+    + """
+if redis.call('HGET', run, 'owner') ~= ARGV[1] then return false end
+local first, most = tonumber(ARGV[2]), tonumber(ARGV[3])
+local list = redis.call('LRANGE', events, first, first + most - 1)
+local over = redis.call('HEXISTS', run, 'ended') == 1
+    and first + #list >= redis.call('LLEN', events)
+return {over and 1 or 0, unpack(list)}
+"""
+)
+
+# ARGV: owner. Returns 1 if the client has the run.
+CANCEL = (
+    _RUN
+    + """
+if redis.call('HGET', run, 'owner') ~= ARGV[1] then return 0 end
+redis.call('HSET', run, 'canceled', 1)
+return 1
+"""
+)
+
+# KEYS: prefix of runs, set of open runs. ARGV: holder, milliseconds of the lease, runs that the
+# holder runs already: their leases can have ended while it could not reach the server. Returns
+# name, owner and number of events of another run without a holder, and 1 if it was canceled.
+TAKE_OVER = """
+local own = {}
+for place = 3, #ARGV do own[ARGV[place]] = true end
+for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    local run = KEYS[1] .. name
+    local owner = redis.call('HGET', run, 'owner')
+    if not owner then
+        redis.call('ZREM', KEYS[2], name)
+    elseif not own[name]
+        and redis.call('SET', run .. ':lease', ARGV[1], 'NX', 'PX', ARGV[2]) then
+        redis.call('HSET', run, 'holder', ARGV[1])
+        return {name, owner, redis.call('LLEN', run .. ':events'),
+            redis.call('HEXISTS', run, 'canceled')}
+    end
+end
+return {}
+"""
+
+# ARGV: number of the first step, most steps. Returns committed steps.
+STEPS = (
+    _RUN
+    + """
+return redis.call('LRANGE', steps, ARGV[1], ARGV[1] + ARGV[2] - 1)
+"""
+)
+
+# ARGV: holder.
+GIVE_BACK = (
+    _RUN
+    + """
+if redis.call('HGET', run, 'holder') == ARGV[1] then redis.call('DEL', lease) end
+return 1
+"""
+)
+
+# ARGV: name, owner. Returns 1 if the client had the run and it has ended. A request without a log
+# is forgotten too.
+DELETE_RUN = (
+    RECORDS
+    + _RUN
+    + """
+local found = redis.call('HGET', run, 'owner')
+if found and (found ~= ARGV[2] or redis.call('HEXISTS', run, 'ended') == 0) then return 0 end
+if is_own(ARGV[1], ARGV[2]) then forget(ARGV[1]) end
+redis.call('DEL', run, events, steps, lease)
+return found and 1 or 0
+"""
+)

@@ -219,7 +219,8 @@ class RedisRunLogs:
 
     async def _steps(self, name: str) -> tuple[bytes, ...]:
         steps: list[bytes] = []
-        while some := await self._run(run_scripts.STEPS, name, len(steps), _EVENTS, large=True):
+        about = (_EVENTS, self._holder, self._lease)
+        while some := await self._run(run_scripts.STEPS, name, len(steps), *about, large=True):
             steps += some
         return tuple(steps)
 

@@ -15,6 +15,24 @@ local function last(seconds)
 end
 """
 
+# Reads a part of a list: at most 1 MiB, or one element, so that a command ends within its time.
+_SOME = """
+local function some(list, first, most)
+    local found, size = {}, 0
+    while #found < most do
+        local start = first + #found
+        local group = redis.call('LRANGE', list, start, start + math.min(8, most - #found) - 1)
+        for _, one in ipairs(group) do
+            size = size + #one
+            if #found > 0 and size > 2^20 then return found end
+            table.insert(found, one)
+        end
+        if #group == 0 then break end
+    end
+    return found
+end
+"""
+
 # ARGV: name, owner, seconds to keep it after its end, holder, milliseconds of the lease, longest
 # duration in seconds, request, size, most runs, most bytes. Returns 1 if there was room.
 OPEN = (
@@ -73,10 +91,11 @@ return found
 # and the run has ended, then the events.
 READ = (
     _RUN
+    + _SOME
     + """
 if redis.call('HGET', run, 'owner') ~= ARGV[1] then return false end
 local first, most = tonumber(ARGV[2]), tonumber(ARGV[3])
-local list = redis.call('LRANGE', events, first, first + most - 1)
+local list = some(events, first, most)
 local over = redis.call('HEXISTS', run, 'ended') == 1
     and first + #list >= redis.call('LLEN', events)
 return {over and 1 or 0, unpack(list)}
@@ -114,11 +133,16 @@ end
 return {}
 """
 
-# ARGV: number of the first step, most steps. Returns committed steps.
+# ARGV: number of the first step, most steps, holder, milliseconds of its lease. Returns committed
+# steps. Reading all of them can take longer than a lease, so each part prolongs it.
 STEPS = (
     _RUN
+    + _SOME
     + """
-return redis.call('LRANGE', steps, ARGV[1], ARGV[1] + ARGV[2] - 1)
+if redis.call('HGET', run, 'holder') == ARGV[3] then
+    redis.call('SET', lease, ARGV[3], 'PX', ARGV[4])
+end
+return some(steps, tonumber(ARGV[1]), tonumber(ARGV[2]))
 """
 )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dreamr.serving.store import StoredRun
+from dreamr.serving.store import StoredRun, StoreLost
 from support.redis_server import needs_redis
-from support.stores import replicas
+from support.stores import on_server, replicas
 
 pytestmark = [pytest.mark.anyio, needs_redis]
 RUN = StoredRun("resp_1", "alice", b"{}")
@@ -41,3 +43,61 @@ async def test_large_steps_and_events_are_read_in_several_commands(
             events += some
         assert (events, over) == (steps, False)
         assert 2**20 <= max(sizes) < 2 * 2**20
+
+
+@contextmanager
+def lost_replies(store: Any) -> Iterator[None]:
+    """Let a store carry out commands, and lose their replies."""
+    send = store.link.run
+
+    async def lose_reply(*given: Any, **more: Any) -> Any:
+        await send(*given, **more)
+        raise StoreLost
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.link, "run", lose_reply)
+        yield
+
+
+async def end_lease(folder: Path) -> None:
+    """Let other replicas take the run over."""
+    await on_server(folder, "DEL", "dreamr:{gateway}:run-log:resp_1:lease")
+
+
+async def test_a_run_that_redis_did_not_confirm_runs_once(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 2) as (store, other):
+        runs = store.runs
+        with lost_replies(store):
+            assert await runs.open(RUN, 60)
+        await end_lease(tmp_path)
+        assert await runs.append("resp_1", [b"a"], [b"step"]) == "kept"
+        assert await runs.read("resp_1", "alice", 0) == ([b"a"], False)
+        assert await runs.take_over() is None
+        assert await other.runs.take_over() is None
+        assert await runs.append("resp_1", [b"b"], [], ended=True) == "kept"
+        assert await runs.read("resp_1", "alice", 0) == ([b"a", b"b"], True)
+        assert await on_server(tmp_path, "KEYS", "*resp_1*") == []
+
+
+async def test_a_run_that_redis_did_not_confirm_can_end_before_it_is_back(tmp_path: Path) -> None:
+    async with replicas(tmp_path, 1) as (store,):
+        runs = store.runs
+        with lost_replies(store):
+            assert await runs.open(RUN, 60)
+        assert await runs.append("resp_1", [b"a"], [], ended=True) == "kept"
+        await end_lease(tmp_path)
+        assert await runs.take_over() is None
+        assert await runs.read("resp_1", "alice", 0) == ([b"a"], True)
+
+
+async def test_a_run_that_redis_did_not_confirm_and_its_replica_refused_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dreamr.serving.store.memory._MOST_RUNS", 0)
+    async with replicas(tmp_path, 1) as (store,):
+        with lost_replies(store):
+            assert not await store.runs.open(RUN, 60)
+        assert await store.runs.take_over() is None
+        assert await store.runs.open(RUN, 60)
+        await store.runs.give_back("resp_1")
+        assert await store.runs.take_over() == RUN

@@ -111,6 +111,7 @@ class RedisRunLogs:
         self._local = MemoryRunLogs()
         self._holder = uuid4().hex
         self._alone: set[str] = set()  # runs that began while Redis was lost
+        self._unconfirmed: set[str] = set()  # runs of which Redis may know nevertheless
         self._kept: dict[str, tuple[int, int]] = {}  # events and steps of all runs held here
 
     async def open(self, run: StoredRun, seconds: float) -> bool:
@@ -121,15 +122,18 @@ class RedisRunLogs:
         bounds = (size, self._kind.most, self._kind.most_bytes)
         large = len(request) > _LARGE
         self._kept[run.name] = 0, 0
-        opened = False
+        opened, sent = False, not self._link.lost
         try:
             opened = bool(
                 await self._run(run_scripts.OPEN, run.name, *given, request, *bounds, large=large)
             )
             return opened
         except StoreLost:
-            self._alone.add(run.name)
-            return await self._local.open(run, seconds)
+            if sent:
+                self._unconfirmed.add(run.name)
+            if kept := await self._local.open(run, seconds):
+                self._alone.add(run.name)
+            return kept
         finally:  # also if the caller is canceled: any replica may take it over
             if not opened:
                 del self._kept[run.name]
@@ -157,6 +161,8 @@ class RedisRunLogs:
 
     async def read(self, name: str, owner: str, after: int) -> tuple[Sequence[bytes], bool] | None:
         """Return the events from a number on, and whether the log has ended."""
+        if name in self._unconfirmed:
+            return await self._local.read(name, owner, after)
         try:
             found = await self._run(
                 run_scripts.READ, name, digest_of(owner), after, _EVENTS, large=True
@@ -181,6 +187,7 @@ class RedisRunLogs:
         keys = [self._prefix, f"{self._prefix}open"]
         given = (self._holder, self._lease, *self._kept, *self._alone)
         try:
+            await self._discard()
             found = await self._link.run(run_scripts.TAKE_OVER, keys, *given, large=True)
             if not found:
                 return None
@@ -210,6 +217,12 @@ class RedisRunLogs:
             )
         except StoreLost:
             return own
+
+    async def _discard(self) -> None:
+        """Remove runs from Redis that this replica keeps alone, or has refused."""
+        for name in list(self._unconfirmed):
+            await self._run(run_scripts.DISCARD, name, name)
+            self._unconfirmed.discard(name)
 
     async def _request(self, name: str, owner: str) -> tuple[str, bytes]:
         """Return client and request of a run, by the digest of its client."""

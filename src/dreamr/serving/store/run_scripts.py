@@ -168,3 +168,15 @@ redis.call('DEL', run, events, steps, lease)
 return found and 1 or 0
 """
 )
+
+# ARGV: name. Forgets a run that has not ended too.
+DISCARD = (
+    RECORDS
+    + _RUN
+    + """
+forget(ARGV[1])
+redis.call('DEL', run, events, steps, lease)
+redis.call('ZREM', open, ARGV[1])
+return 1
+"""
+)

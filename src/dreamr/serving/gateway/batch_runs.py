@@ -247,12 +247,12 @@ class BatchRuns:
     async def _answer(self, here: _Running, sink: _Sink) -> None:
         job, path = here.job, None
         try:
+            await sink.restore(here.run.steps)  # also of a canceled batch
             with here.scope:
                 if here.canceled:
                     here.scope.cancel()
                 else:
                     job.become("in_progress")
-                await sink.restore(here.run.steps)
                 before = len(sink.failed)
 
                 def progress(found: Progress) -> None:

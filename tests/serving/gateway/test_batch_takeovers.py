@@ -18,7 +18,7 @@ from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.store import Kind, Record, StoredRun
-from dreamr.serving.store.memory import MemoryRunLogs, MemoryStore
+from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
 
 pytestmark = pytest.mark.anyio
 URL = "/v1/chat/completions"
@@ -113,3 +113,33 @@ async def test_a_canceled_batch_that_is_taken_over_keeps_its_answers() -> None:
         assert found.output is not None
         file = await replica.files.find(found.output, "alice")
         assert await replica.files.content(file) == line
+
+
+class Losing(MemoryRecords):
+    """Records of a store that is lost when a piece of a file is read for the first time."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def get(self, kind: Kind, name: str, owner: str) -> Record | None:
+        if kind.name == "file-piece" and not self._store.losses:
+            self._store.losses, self._store.lost = 1, True
+        return None if self._store.lost else await super().get(kind, name, owner)
+
+
+async def test_a_batch_waits_for_its_file_while_the_store_is_lost() -> None:
+    store = Shared()
+    store.records = Losing(store)
+    job = await Replica(store).job()
+    await leave(store, job)
+    replica = Replica(store)
+    replica.answering.set()
+    async with replica.running():
+        while not store.lost:
+            await anyio.sleep(0.01)
+        for _ in range(100):
+            await anyio.sleep(0)
+        store.lost = False
+        found = await replica.over(job)
+        assert (found.status, found.problem) == ("completed", "")

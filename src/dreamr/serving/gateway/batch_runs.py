@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import httpx2
@@ -16,8 +17,10 @@ from dreamr.serving.batch import Batch, Concurrency, Progress, read_ahead, read_
 from dreamr.serving.batch.lines import read_line
 from dreamr.serving.gateway.batch_job import BatchJob
 from dreamr.serving.gateway.draining import Draining
+from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import OWNER_HEADER
 from dreamr.serving.gateway.logs import LOG, log
+from dreamr.serving.gateway.shared_files import StoredFile
 from dreamr.serving.gateway.stored_files import FileStore, Upload
 from dreamr.serving.store import Kind, Record, Store, StoredRun, StoreLost
 
@@ -258,7 +261,7 @@ class BatchRuns:
                 def progress(found: Progress) -> None:
                     job.done, job.failed = found.done, before + found.failed
 
-                path = await self._files.path(job.file)
+                path = await self._path(job.file)
                 await Batch(
                     read_ahead(read_requests(path, job.body.endpoint)),
                     self._client,
@@ -272,6 +275,21 @@ class BatchRuns:
             job.problem = f"{job.file.name} was deleted"
         except Exception as error:
             job.problem = _problem(error).replace(str(path), job.file.name)
+
+    async def _path(self, file: StoredFile) -> Path:
+        """Return the path of a file, which has to wait while the store is lost.
+
+        Raises:
+            ApiError: If the file was deleted (404).
+        """
+        while True:
+            lost, losses = self._store.lost, self._store.losses
+            try:
+                return await self._files.path(file)
+            except ApiError:
+                if not lost and self._store.losses == losses:
+                    raise
+            await anyio.sleep(_FLUSH)
 
     async def _finish(self, here: _Running, sink: _Sink) -> None:
         job = here.job

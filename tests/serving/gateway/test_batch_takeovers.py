@@ -143,3 +143,21 @@ async def test_a_batch_waits_for_its_file_while_the_store_is_lost() -> None:
         store.lost = False
         found = await replica.over(job)
         assert (found.status, found.problem) == ("completed", "")
+
+
+async def test_a_batch_keeps_its_file_for_the_replicas_that_may_take_it_over() -> None:
+    store = Shared()
+    replica, other = Replica(store), Replica(store)
+    async with replica.running():
+        job = await replica.job()
+        store.now = job.file.expires - 1
+        later = await replica.job()
+        assert await replica.runs.begin(job)
+        await replica.asked.wait()
+        store.now += 2
+        assert await other.files.content(job.file) == json.dumps(LINE).encode() + b"\n"
+        assert await other.files.of("alice") == [later.file, job.file], "the latest first"
+        replica.answering.set()
+        await replica.over(job)
+        store.now = 3 * job.file.expires
+        assert not await other.files.of("alice")

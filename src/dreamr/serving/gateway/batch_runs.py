@@ -230,6 +230,7 @@ class BatchRuns:
             sink = _Sink(out, errors)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._hold, here, sink)
+                tasks.start_soon(self._keep_file, here)
                 await self._answer(here, sink)
                 if not here.lost:
                     await self._finish(here, sink)
@@ -246,6 +247,14 @@ class BatchRuns:
             if (count, here.canceled) != before and not here.job.over:
                 await self._save(here)
             await anyio.sleep(min(_FLUSH, self._store.batches.lease / _SIGNS))
+
+    async def _keep_file(self, here: _Running) -> None:
+        """Keep the requests of a batch until it is over, for replicas that may take it over."""
+        due, file = 0.0, here.job.file
+        while not (here.over or here.lost):
+            if anyio.current_time() >= due and await self._files.prolong(file):
+                due = anyio.current_time() + file.lasts / _SIGNS
+            await anyio.sleep(_FLUSH)
 
     async def _answer(self, here: _Running, sink: _Sink) -> None:
         job, path = here.job, None

@@ -41,6 +41,11 @@ class StoredFile:
     created: int
     expires: int
 
+    @property
+    def lasts(self) -> int:
+        """Seconds for which it is kept."""
+        return max(1, self.expires - self.created)
+
     def to_json(self) -> dict[str, Any]:
         """Return the file object of OpenAI's API."""
         return {
@@ -81,15 +86,14 @@ class SharedFiles:
             path: Where it is.
         """
         about = json.dumps(asdict(file)).encode()
-        seconds = max(1, file.expires - file.created)
         record = Record(file.id, file.owner, about)
-        if not await self._records.put(self._kind, record, seconds, file.size):
+        if not await self._records.put(self._kind, record, file.lasts, file.size):
             return False
         async with await anyio.open_file(path, "rb") as content:
             number = 0
             while piece := await content.read(_PIECE):
                 record = Record(_name(file, number), file.owner, piece)
-                if not await self._records.put(_PIECES, record, seconds, len(piece)):
+                if not await self._records.put(_PIECES, record, file.lasts, len(piece)):
                     await self.delete(file)
                     return False
                 number += 1
@@ -103,7 +107,16 @@ class SharedFiles:
     async def all(self, owner: str) -> Sequence[StoredFile]:
         """Return the files of a client, the oldest first."""
         found = await self._records.all(self._kind, owner)
-        return [StoredFile(**json.loads(one.content)) for one in found]
+        files = [StoredFile(**json.loads(one.content)) for one in found]
+        return sorted(files, key=lambda file: file.created)  # the store has the prolonged last
+
+    async def prolong(self, file: StoredFile) -> bool:
+        """Keep a file for as long again; return whether the store has it."""
+        names = [(_PIECES, _name(file, number)) for number in range(_pieces(file))]
+        for kind, name in [(self._kind, file.id), *names]:
+            if not await self._records.touch(kind, name, file.owner, file.lasts):
+                return False
+        return True
 
     async def copy(self, file: StoredFile, path: Path) -> None:
         """Write a file to a path.

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -207,8 +208,15 @@ class FileStore:
                 await self._shared.copy(file, path)
             except FileNotFoundError as error:
                 raise self._missing(file.id) from error
-            self._hold(file, max(0.0, file.expires - self._clock()))
+            now = self._clock()
+            if file.expires <= now:  # it was prolonged
+                file = replace(file, expires=int(now) + file.lasts)
+            self._hold(file, file.expires - now)
         return path
+
+    async def prolong(self, file: StoredFile) -> bool:
+        """Keep a file for other replicas for as long again; return whether they can have it."""
+        return self._shared is None or await self._shared.prolong(file)
 
     def _path(self, name: str) -> Path:
         if self._folder is None:

@@ -11,7 +11,7 @@ LOAD = "Load"
 LoadAware: TypeAlias = Annotated[
     bool,
     OptionSpec(
-        "Drop the fallback, then the window, then the draft as the target saturates.",
+        "Reduce speculation as the target saturates: the fallback, the window of local targets, the draft.",
         LOAD,
     ),
 ]

@@ -10,7 +10,7 @@ from dreamr.evaluation.calibration.families import KINDS
 from dreamr.evaluation.tasks.options import Plugin, ProblemCount, ProblemSeed, TaskNames
 from dreamr.gate import Bounds, Reference
 
-_PROMISE = "Promise"
+_GUARANTEE = "Guarantee"
 
 # Options of a run that a calibration uses.
 RUN_OPTIONS = (
@@ -35,31 +35,31 @@ class CalibrateOptions:
     seed: ProblemSeed = 0
     plugin: Plugin = None
     gate: Annotated[
-        str, OptionSpec("Gate to calibrate, by name; see the guide on gates.", _PROMISE)
+        str, OptionSpec("Gate to calibrate, by name; see the guide on gates.", _GUARANTEE)
     ] = "ratio"
     risk: Annotated[
         float,
         OptionSpec(
             "Bound on the rate of wrong accepted steps or of wrong answers, between 0 and 1.",
-            _PROMISE,
+            _GUARANTEE,
         ),
     ] = 0.003
     confidence: Annotated[
         float,
-        OptionSpec("Probability with which the bound holds, between 0 and 1.", _PROMISE),
+        OptionSpec("Probability with which the bound holds, between 0 and 1.", _GUARANTEE),
     ] = 0.95
     by: Annotated[
         Bounds,
         OptionSpec(
             "Errors to bound: steps (wrong ones accepted) or answers (wrong unlike the target's).",
-            _PROMISE,
+            _GUARANTEE,
         ),
     ] = "steps"
     reference: Annotated[
         Reference,
         OptionSpec(
             "With --by answers: compare answers with the task's labels or the target's answers.",
-            _PROMISE,
+            _GUARANTEE,
         ),
     ] = "labels"
 

@@ -118,9 +118,14 @@ def test_a_model_argument_that_is_a_list_takes_one_item() -> None:
 
 
 def test_each_option_takes_its_own_default() -> None:
-    defaults = RunOptions()
+    defaults = options_of({})
     for field in fields(RunOptions):
         assert options_of({field.name: getattr(defaults, field.name)}) == defaults
+
+
+def test_a_method_keeps_its_draft_beside_other_runs_unless_asked() -> None:
+    assert options_of({}) == RunOptions(load_aware=False)
+    assert options_of({"load_aware": True}) == RunOptions()
 
 
 def test_an_unknown_model_argument_lists_the_known_ones() -> None:

@@ -15,6 +15,8 @@ OWN = ("concurrency", "on_error", "returns", "system_prompt")
 def options_of(arguments: Mapping[str, Any]) -> RunOptions:
     """Convert model arguments to run options; each field of `RunOptions` is an argument.
 
+    Load control is off unless asked for: it would mix runs of the method with runs of the target.
+
     Raises:
         BadOption: If a name is unknown (the message lists the known ones) or a value is out of
             bounds.
@@ -25,7 +27,8 @@ def options_of(arguments: Mapping[str, Any]) -> RunOptions:
         if name not in kinds:
             known = ", ".join(sorted((*kinds, *OWN)))
             raise BadOption(f"unknown model argument {name!r}; known: {known}")
-    return RunOptions(**{name: _typed(name, arguments[name], kinds[name]) for name in arguments})
+    given = {name: _typed(name, arguments[name], kinds[name]) for name in arguments}
+    return RunOptions(**{"load_aware": False, **given})
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +78,58 @@ def send(page: Any, question: str, *files: Any, answer: str = "3.70") -> None:
     page.click("#send")
     page.locator(".run").nth(before).locator(".answer", has_text=answer).wait_for()
     finished(page)
+
+
+def streamed(*deltas: dict[str, Any], finish: str = "tool_calls") -> str:
+    """Return a stream as OpenAI's API sends it."""
+    choices: list[dict[str, Any]] = [
+        {"index": 0, "delta": delta, "finish_reason": None} for delta in deltas
+    ]
+    choices.append({"index": 0, "delta": {}, "finish_reason": finish})
+    lines = [json.dumps({"object": "chat.completion.chunk", "choices": [one]}) for one in choices]
+    return "".join(f"data: {line}\n\n" for line in (*lines, "[DONE]"))
+
+
+class Held:
+    """Requests for answers, held until the test answers them.
+
+    Attributes:
+        page: The page that asks.
+        requests: Bodies of the requests so far.
+    """
+
+    def __init__(self, page: Any) -> None:
+        """Hold the requests of a page."""
+        self.page = page
+        self.requests: list[Any] = []
+        self._routes: list[Any] = []
+        page.route("**/v1/chat/completions", self._hold)
+
+    def _hold(self, route: Any) -> None:
+        self.requests.append(route.request.post_data_json)
+        self._routes.append(route)
+
+    def _next(self) -> Any:
+        for _ in range(500):
+            if self._routes:
+                return self._routes.pop(0)
+            self.page.wait_for_timeout(20)
+        return pytest.fail("no question was sent")
+
+    def stream(self, body: str) -> None:
+        """Answer the oldest request with a stream, and wait for its end."""
+        self._next().fulfill(status=200, content_type="text/event-stream", body=body)
+        finished(self.page)
+
+    def answer(self, answer: str = "3.70") -> None:
+        """Answer the oldest request, and wait until the answer is shown."""
+        self.stream(streamed({"content": answer}, finish="stop"))
+        self.page.locator(".answer", has_text=answer).last.wait_for()
+
+    def refuse(self) -> None:
+        """Refuse the oldest request, as a busy gateway does."""
+        error = {"message": "the gateway is busy", "code": "overloaded"}
+        self._next().fulfill(status=429, json={"error": error})
 
 
 def noting(seen: list[Conversation], **target: Any) -> Pair:

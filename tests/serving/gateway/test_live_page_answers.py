@@ -16,7 +16,7 @@ from support.attachments import pdf, png, wav
 from support.gateways import QUESTION
 from support.listening import listening
 from support.media_files import clip
-from support.pages import finished, noting, page_of, send
+from support.pages import finished, noting, page_of, send, streamed
 from support.pairs import RIGHT, Pair
 from support.sounds import Scripted
 
@@ -155,14 +155,6 @@ def test_stopping_cancels_the_run_and_keeps_what_was_written(browser: Any) -> No
             page.wait_for_timeout(20)
         else:
             pytest.fail("the run continues")
-
-
-def streamed(*deltas: dict[str, Any], finish: str = "tool_calls") -> str:
-    """Return a stream as OpenAI's API sends it."""
-    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-    choices.append({"index": 0, "delta": {}, "finish_reason": finish})
-    lines = [json.dumps({"object": "chat.completion.chunk", "choices": [one]}) for one in choices]
-    return "".join(f"data: {line}\n\n" for line in (*lines, "[DONE]"))
 
 
 CALL = {

@@ -4,7 +4,7 @@ import { release } from "./attachments.js";
 import { Composer } from "./composer.js";
 import { $, announce, newId } from "./dom.js";
 import { GatewayError, removeUpload, stream } from "./gateway.js";
-import { areMuted, counts, countSounds, filesOf, heardInVideos, messagesOf } from "./messages.js";
+import { areMuted, began, counts, countSounds, filesOf, heardInVideos, messagesOf } from "./messages.js";
 import { chosenModel, greet } from "./models.js";
 import { claim, interrupted, merged } from "./merge.js";
 import { Recorder } from "./recorder.js";
@@ -24,6 +24,7 @@ const recorder = new Recorder({
   recorded: async (file) => { await composer.add([file]); $("question").focus(); },
 });
 const running = new Map(); // AbortController of each chat that waits for an answer
+const leaving = new Set(); // ids of turns that are hidden, and replaced once their question's new run has begun
 let chats = [];
 let chat = null;
 let views = new Map(); // View of each turn that is shown
@@ -145,9 +146,11 @@ const actions = {
   edit: (turn) => { if (!busy()) { replaced = turn; composer.put(turn); views.get(turn).root.classList.add("replaced"); } },
   continueWith: (turn, results) => {
     if (busy()) return;
+    const tools = enteredTools();
+    if (!tools) return;
     claim(turn, true);
     turn.run.tools.filter(({ result }) => result === undefined).forEach((call, place) => { call.result = results[place]; });
-    ask({ question: "", files: [], said: {}, continues: true });
+    ask({ question: "", files: [], said: {}, continues: true }, tools);
   },
 };
 
@@ -162,25 +165,33 @@ const busy = () => running.has(chat.id) || recorder.busy;
 
 function settle() {
   const waits = running.has(chat.id);
-  for (const [turn, view] of views) if (!turn.reader) view.settle(turn === chat.turns.at(-1));
+  for (const [turn, view] of views) {
+    view.root.hidden = leaving.has(turn.id);
+    if (!turn.reader) view.settle(turn === chat.turns.at(-1));
+  }
   $("send").textContent = waits ? "Stop" : "Ask";
   $("send").classList.toggle("stop", waits);
   composer.draw(filesOf(chat.turns));
 }
 
-function remove(turn) {
-  views.get(turn)?.root.remove();
-  views.delete(turn);
-  chat.turns = chat.turns.filter((one) => one !== turn);
-  chat.gone = [...(chat.gone || []), turn.id];
+function remove(from, { id }) {
+  for (const [turn, view] of views) {
+    if (turn.id !== id) continue;
+    view.stop();
+    view.root.remove();
+    views.delete(turn);
+  }
+  from.turns = from.turns.filter((turn) => turn.id !== id);
+  from.gone = [...(from.gone || []), id];
   settle();
 }
 
 function repeat(turn, { question, files, said, continues }) {
   if (busy()) return;
+  const tools = enteredTools();
+  if (!tools) return;
   if (replaced === turn) { composer.take(); replaced = null; }
-  remove(turn);
-  ask({ question, files, said, continues });
+  ask({ question, files, said, continues }, tools, turn);
 }
 
 // New text is followed unless the reader has scrolled away from the end.
@@ -197,18 +208,25 @@ function send() {
     composer.trouble(composer.files.length ? "Type a question about the files, or record it." : "");
     return;
   }
+  const tools = enteredTools();
+  if (!tools) return;
   const last = chat.turns.at(-1);
-  if (replaced) remove(replaced);
-  else if (last?.run.state === "failed" && !last.run.bars.length) remove(last);
+  const old = replaced || (last && isRefused(last) ? last : null);
   replaced = null;
-  ask(composer.take());
+  ask(composer.take(), tools, old);
 }
 
-async function ask({ question, files, said, continues = false }) {
+// Returns the tools of a request; null, and says why, if they cannot be read.
+function enteredTools() {
+  try { return readTools($("tools").value); } catch (error) { composer.trouble(error.message); return null; }
+}
+
+const isRefused = ({ run }) => run.state === "failed" && !began(run);
+
+// `old`: the turn that this one replaces. It is removed when the answer begins, and stays if that fails.
+async function ask({ question, files, said, continues = false }, tools, old = null) {
   const asked = chat;
-  let tools;
-  try { tools = readTools($("tools").value); } catch (error) { composer.put({ question, files, said }); composer.trouble(error.message); return; }
-  const context = asked.turns.filter((turn) => counts(turn));
+  const context = asked.turns.filter((turn) => turn.id !== old?.id && counts(turn));
   const turn = { id: newId(), asked: Date.now(), question, files, said, continues, run: newRun() };
   claim(turn, true);
   const muted = areMuted([...context, turn]);
@@ -217,6 +235,9 @@ async function ask({ question, files, said, continues = false }) {
     sounds: countSounds(context, muted),
   };
   Object.defineProperty(turn, "reader", { value: new RunReader(turn.run, earlier), writable: true }); // not kept
+  const replace = () => { if (old && leaving.delete(old.id)) remove(asked, old); };
+  if (old) leaving.add(old.id);
+  if (old && isRefused(old)) replace(); // there is no answer to keep
   asked.turns.push(turn);
   asked.title ||= titleOf(turn).slice(0, TITLE);
   const stopper = new AbortController();
@@ -224,26 +245,33 @@ async function ask({ question, files, said, continues = false }) {
   $("hello").hidden = true;
   $("runs").append(viewOf(turn).root);
   history.replaceState(null, "", `#${asked.id}`);
+  composer.trouble("");
   settle();
   follow(true);
   save(asked);
   const body = { model: chosenModel(), stream: true, dreamr: composer.options(muted), ...tools };
-  const error = await run(turn, [...context, turn], body, stopper.signal);
+  const error = await run(turn, [...context, turn], body, stopper.signal, replace);
   turn.reader = null;
   running.delete(asked.id);
-  if (chat === asked) { settle(); follow(); }
+  if (turn.run.state === "done") replace();
+  const kept = old && leaving.delete(old.id) ? asked.turns.find(({ id }) => id === old.id) : null;
+  if (chat === asked) {
+    settle();
+    follow();
+    if (error || kept) failed(turn, error, kept);
+  }
   drawList();
   await save(asked);
   claim(turn, false);
-  if (error && chat === asked) failed(asked, turn, error);
 }
 
-// Runs a request to its end and returns the error, if any; the run holds how it ended.
-async function run(turn, turns, body, signal) {
+// Runs a request to its end and returns the error, if any; the run holds how it ended. Calls `replace`
+// when the answer has begun.
+async function run(turn, turns, body, signal, replace) {
   const { reader } = turn;
   try {
     for (let attempt = 1; ; attempt += 1) {
-      try { await receive(turn, { ...body, messages: await messagesOf(turns, areMuted(turns), signal) }, signal); break; } catch (error) {
+      try { await receive(turn, { ...body, messages: await messagesOf(turns, areMuted(turns), signal) }, signal, replace); break; } catch (error) {
         if (!["file_not_found", "store_lost"].includes(error.code) || attempt > 1) throw error;
         for (const file of filesOf(turns)) file.remote = null; // the gateway does not have it: upload again
       }
@@ -259,9 +287,10 @@ async function run(turn, turns, body, signal) {
   }
 }
 
-async function receive(turn, body, signal) {
+async function receive(turn, body, signal, replace) {
   for await (const chunk of stream(body, signal)) {
     turn.reader.read(chunk);
+    if (began(turn.run)) replace();
     const view = views.get(turn);
     if (!view) continue;
     view.draw();
@@ -270,13 +299,19 @@ async function receive(turn, body, signal) {
   if (!turn.run.finished) throw new GatewayError("The gateway closed the connection before the answer was complete.");
 }
 
-// A question that was refused is put back, to be changed and sent again.
-function failed(asked, turn, error) {
-  if (error.status === 401) { $("keyed").hidden = false; $("key").focus(); }
-  if (turn.run.bars.length || turn.run.answer || turn.continues || composer.question || composer.files.length) return;
-  replaced = turn;
+// A question that was refused is put back, to be changed and sent again. `kept`: the turn that it was to
+// replace, which is shown again.
+function failed(turn, error, kept) {
+  if (error?.status === 401) { $("keyed").hidden = false; $("key").focus(); }
+  const again = kept && turn.said === kept.said; // unchanged: its button is still there
+  const fits = !turn.continues && !composer.question && !composer.files.length;
+  if (began(turn.run) || !(again || fits)) return;
+  if (kept) { remove(chat, turn); composer.trouble(turn.run.problem); }
+  if (again) return;
+  replaced = kept || turn;
+  if (kept) views.get(kept).root.classList.add("replaced");
   composer.put(turn);
-  composer.showField(error);
+  if (error) composer.showField(error);
 }
 
 // Keys and buttons

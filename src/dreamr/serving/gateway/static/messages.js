@@ -9,6 +9,9 @@ const MARGIN = 60_000; // milliseconds before a stored file is deleted in which 
 export const textOf = (run) => run.answer || run.steps.filter(({ kind }) => kind === "accepted" || kind === "target")
   .map(({ text }) => text).join("\n\n");
 
+// Whether anything of an answer has arrived.
+export const began = ({ bars, steps, tools, answer }) => bars.length + steps.length + tools.length > 0 || answer !== "";
+
 export const counts = ({ run }) => run.state !== "failed" && (textOf(run) !== "" || run.tools.length > 0);
 
 async function filePart(file, signal) {

@@ -1,0 +1,190 @@
+"""Fields, keys and buttons of the live page: what sends a question and what stops an answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamr import RunOptions
+from dreamr.engines import Capabilities
+from support.attachments import wav
+from support.gateways import QUESTION
+from support.listening import listening
+from support.pages import Held, finished, noting, page_of, send, streamed
+from support.sounds import Scripted
+
+pytestmark = pytest.mark.browser
+
+COMPLETIONS = "**/v1/chat/completions"
+
+
+# What replaces an answer
+
+
+def failing(page: Any, how: str) -> None:
+    """Let the gateway be unreachable, or refuse each question."""
+    error = {"error": {"message": "the gateway is busy", "code": "overloaded"}}
+    if how == "down":
+        page.route(COMPLETIONS, lambda route: route.abort())
+    elif how == "busy":
+        page.route(COMPLETIONS, lambda route: route.fulfill(status=429, json=error))
+    else:
+        body = f"data: {json.dumps(error)}\n\n"
+        page.route(
+            COMPLETIONS,
+            lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body),
+        )
+
+
+def shown(page: Any) -> list[tuple[str, str]]:
+    """Return the questions that are shown, with their answers."""
+    runs = page.locator(".run:visible").all()
+    return [(one.locator("h2").inner_text(), one.locator(".answer").inner_text()) for one in runs]
+
+
+@pytest.mark.parametrize("how", ["down", "busy", "failed"])
+@pytest.mark.parametrize("edited", [False, True])
+def test_an_answer_stays_if_the_request_that_would_replace_it_fails(
+    browser: Any, how: str, edited: bool
+) -> None:
+    with listening() as url, page_of(browser, url, errors=True) as page:
+        send(page, QUESTION)
+        failing(page, how)
+        if edited:
+            page.get_by_role("button", name="Edit the question").click()
+            page.fill("#question", "What does tea cost?")
+            page.keyboard.press("Enter")
+        else:
+            page.get_by_role("button", name="Ask again").click()
+        page.locator("#trouble:visible").wait_for()
+        assert shown(page) == [(QUESTION, "3.70")]
+        assert page.input_value("#question") == ("What does tea cost?" if edited else "")
+        page.reload()
+        page.locator(".run").first.locator(".answer", has_text="3.70").wait_for()
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_request_that_is_repeated_after_a_failure_replaces_the_answer(
+    browser: Any, edited: bool
+) -> None:
+    question = "What does tea cost?" if edited else QUESTION
+    with listening() as url, page_of(browser, url, errors=True) as page:
+        send(page, QUESTION)
+        failing(page, "busy")
+        if edited:
+            page.get_by_role("button", name="Edit the question").click()
+            page.fill("#question", question)
+            page.keyboard.press("Enter")
+        else:
+            page.get_by_role("button", name="Ask again").click()
+        page.locator("#trouble:visible").wait_for()
+        page.unroute(COMPLETIONS)
+        held = Held(page)
+        if edited:
+            page.click("#send")
+        else:
+            page.get_by_role("button", name="Ask again").click()
+        held.answer("4.10")
+        assert [one["content"] for one in held.requests[0]["messages"]] == [question]
+        assert shown(page) == [(question, "4.10")]
+        assert page.locator("#trouble:visible").count() == 0
+
+
+def test_an_answer_stays_if_the_request_that_would_replace_it_is_stopped(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        send(page, QUESTION)
+        Held(page)
+        page.get_by_role("button", name="Ask again").click()
+        page.click("#send.stop")
+        finished(page)
+        assert shown(page) == [(QUESTION, "3.70")]
+
+
+def test_a_correction_that_fails_is_put_back(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "question.wav").write_bytes(wav(0.5))
+    deaf = Capabilities(hears=False, hearing_problem="text only")
+    scripted = Scripted({"question.wav": "What do T and milk cost together?"})
+    spoken = RunOptions(method="target", transcriber="small")
+    with (
+        listening(noting([], capabilities=deaf), spoken, lambda spec, model: scripted) as url,
+        page_of(browser, url, errors=True) as page,
+    ):
+        send(page, "", tmp_path / "question.wav")
+        failing(page, "busy")
+        page.click(".heard button")
+        page.locator(".correction textarea").fill(QUESTION)
+        page.keyboard.press("Enter")
+        page.locator("#trouble:visible").wait_for()
+        assert shown(page) == [("Spoken question", "3.70")]
+        page.unroute(COMPLETIONS)
+        page.click("#send")
+        page.locator(".heard", has_text=f"Corrected in question.wav: “{QUESTION}”").wait_for()
+        finished(page)
+        assert shown(page) == [(QUESTION, "3.70")]
+
+
+def test_a_question_that_was_written_meanwhile_is_kept(browser: Any) -> None:
+    """Then an edited question that failed is shown with its error, beside the earlier answer."""
+    with listening() as url, page_of(browser, url, errors=True) as page:
+        send(page, QUESTION)
+        held = Held(page)
+        page.get_by_role("button", name="Edit the question").click()
+        page.fill("#question", "What does tea cost?")
+        page.keyboard.press("Enter")
+        page.locator("#send.stop").wait_for()
+        page.fill("#question", "And coffee?")
+        held.refuse()
+        finished(page)
+        assert shown(page) == [(QUESTION, "3.70"), ("What does tea cost?", "")]
+        assert page.input_value("#question") == "And coffee?"
+
+
+def test_an_answer_stays_while_the_tools_cannot_be_read(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        send(page, QUESTION)
+        page.click("#options summary")
+        page.fill("#tools", "{")
+        page.get_by_role("button", name="Ask again").click()
+        page.locator("#trouble", has_text="not a JSON list").wait_for()
+        assert shown(page) == [(QUESTION, "3.70")]
+        page.get_by_role("button", name="Edit the question").click()
+        page.fill("#question", "What does tea cost?")
+        page.keyboard.press("Enter")
+        page.locator("#trouble", has_text="not a JSON list").wait_for()
+        assert shown(page) == [(QUESTION, "3.70")]
+        assert page.input_value("#question") == "What does tea cost?"
+        page.fill("#tools", "")
+        page.click("#send")
+        page.locator(".run h2", has_text="What does tea cost?").wait_for()
+        finished(page)
+        assert shown(page) == [("What does tea cost?", "3.70")]
+
+
+def test_results_of_tools_stay_while_the_tools_cannot_be_read(browser: Any) -> None:
+    call = {"index": 0, "id": "call-1", "function": {"name": "price", "arguments": "{}"}}
+    with listening() as url, page_of(browser, url) as page:
+        held = Held(page)
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        held.stream(streamed({"tool_calls": [call]}))
+        result = page.get_by_role("textbox", name="Result of price")
+        result.fill("2.50")
+        page.click("#options summary")
+        page.fill("#tools", "{")
+        page.get_by_role("button", name="Send result").click()
+        page.locator("#trouble", has_text="not a JSON list").wait_for()
+        assert result.input_value() == "2.50"
+        page.fill("#tools", "")
+        page.get_by_role("button", name="Send result").click()
+        held.answer()
+        page.fill("#tools", "{")
+        page.get_by_role("button", name="Ask again").click()
+        page.locator("#trouble", has_text="not a JSON list").wait_for()
+        assert shown(page)[-1] == ("Results of tools", "3.70")
+        page.fill("#tools", "")
+        page.get_by_role("button", name="Ask again").click()
+        held.answer()
+    assert [one["messages"][-1]["role"] for one in held.requests] == ["user", "tool", "tool"]

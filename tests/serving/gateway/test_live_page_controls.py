@@ -21,6 +21,75 @@ pytestmark = pytest.mark.browser
 COMPLETIONS = "**/v1/chat/completions"
 
 
+def test_legal_values_of_the_options_are_sent_with_the_button(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        held = Held(page)
+        page.click("#options summary")
+        page.fill("#threshold", "0.975")
+        page.fill("#deadline", "0.25")
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        held.answer()
+        options = held.requests[0]["dreamr"]
+    assert (options["threshold"], options["deadline"]) == (0.975, 0.25)
+
+
+def test_an_illegal_value_in_a_hidden_field_is_refused_with_a_message(browser: Any) -> None:
+    with listening() as url, page_of(browser, url, errors=True) as page:
+        page.click("#options summary")
+        page.fill("#window", "-1")
+        page.click("#options summary")
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator(".wrong", has_text="window").wait_for()
+
+
+def test_a_value_that_is_not_a_number_is_not_ignored(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        page.click("#options summary")
+        page.locator("#window").press_sequentially("1e")
+        page.click("#options summary")
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        page.locator("#trouble", has_text="The value of Window is not a number").wait_for()
+        assert page.evaluate("document.activeElement.id") == "window"
+        assert page.locator(".run").count() == 0
+        assert page.input_value("#question") == QUESTION
+
+
+def test_an_answer_is_stopped_whatever_the_fields_hold(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        Held(page)
+        page.click("#options summary")
+        page.fill("#window", "1000")
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        page.click("#send.stop")
+        page.locator(".wrong", has_text="Stopped").wait_for()
+
+
+@pytest.mark.parametrize("field", ["window", "threshold", "deadline"])
+def test_enter_in_a_field_does_not_stop_an_answer(browser: Any, field: str) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        held = Held(page)
+        page.click("#options summary")
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        page.locator("#send.stop").wait_for()
+        page.press(f"#{field}", "Enter")
+        held.answer()
+        assert page.locator(".wrong:visible").count() == 0
+
+
+def test_the_button_stops_an_answer_with_the_keyboard(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        Held(page)
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        page.press("#send.stop", "Enter")
+        page.locator(".wrong", has_text="Stopped").wait_for()
+
+
 # What replaces an answer
 
 

@@ -216,8 +216,15 @@ function send() {
   ask(composer.take(), tools, old);
 }
 
-// Returns the tools of a request; null, and says why, if they cannot be read.
+// Returns the tools of a request; null, and says why, if they or another field cannot be read.
 function enteredTools() {
+  const wrong = [...$("form").querySelectorAll("input")].find(({ validity }) => validity.badInput);
+  if (wrong && !wrong.closest("[hidden]")) {
+    $("options").open ||= $("options").contains(wrong);
+    composer.trouble(`The value of ${wrong.labels[0].textContent.trim()} is not a number.`);
+    wrong.focus();
+    return null;
+  }
   try { return readTools($("tools").value); } catch (error) { composer.trouble(error.message); return null; }
 }
 
@@ -326,6 +333,10 @@ $("form").onsubmit = (event) => {
   if (running.has(chat.id)) running.get(chat.id).abort();
   else send();
 };
+// Enter in a field presses the button of the form, which asks, but must not stop an answer.
+$("form").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.tagName === "INPUT" && running.has(chat.id)) event.preventDefault();
+});
 $("question").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
 });

@@ -90,6 +90,49 @@ def test_the_button_stops_an_answer_with_the_keyboard(browser: Any) -> None:
         page.locator(".wrong", has_text="Stopped").wait_for()
 
 
+PROMPT = """() => {
+  const { mediaDevices } = navigator;
+  const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+  window.prompts = [];
+  mediaDevices.getUserMedia = (wanted) => new Promise((done) => {
+    window.prompts.push(() => done(ask(wanted)));
+  });
+}"""
+
+
+def test_one_recording_is_started_while_the_microphone_is_asked_for(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        page.evaluate(PROMPT)
+        page.click("#record")
+        page.click("#record")
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")  # the recording belongs to the question
+        assert page.locator(".run").count() == 0
+        assert page.evaluate("prompts.length") == 1
+        page.evaluate("prompts.forEach((allow) => allow())")
+        page.locator("#record", has_text="Stop").wait_for()
+        page.click("#record")
+        page.locator("#waiting .file", has_text="recording.webm").wait_for()
+        assert page.locator("#waiting .file").count() == 1
+        send(page, QUESTION)
+
+
+def test_a_refused_microphone_can_be_asked_for_again(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        page.evaluate("""() => {
+          const { mediaDevices } = navigator;
+          const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+          mediaDevices.getUserMedia = () => {
+            mediaDevices.getUserMedia = ask;
+            return Promise.reject(new DOMException("refused", "NotAllowedError"));
+          };
+        }""")
+        page.click("#record")
+        page.locator("#trouble", has_text="does not allow this page").wait_for()
+        page.click("#record")
+        page.locator("#record", has_text="Stop").wait_for()
+
+
 # What replaces an answer
 
 

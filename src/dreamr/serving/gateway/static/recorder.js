@@ -7,15 +7,22 @@ const TYPES = ["audio/webm;codecs=opus", "audio/mp4"];
 
 export class Recorder {
   #recorder = null;
+  #starting = false; // while the browser asks whether the page may use the microphone
 
   // `actions` has `recorded`, which takes a file, and `trouble`, which takes a message.
   constructor(actions) {
     this.actions = actions;
     $("record").hidden = !(navigator.mediaDevices && window.MediaRecorder);
-    $("record").onclick = () => (this.#recorder ? this.#recorder.stop() : this.#start());
+    $("record").onclick = () => (this.#recorder ? this.#recorder.stop() : this.#begin());
   }
 
-  get busy() { return this.#recorder !== null; }
+  get busy() { return this.#starting || this.#recorder !== null; }
+
+  async #begin() {
+    if (this.#starting) return;
+    this.#starting = true;
+    try { await this.#start(); } finally { this.#starting = false; }
+  }
 
   async #start() {
     this.actions.trouble("");
@@ -49,7 +56,7 @@ export class Recorder {
   }
 
   #show(seconds) {
-    $("record").textContent = this.busy ? `Stop · ${seconds} s` : "Record";
-    $("record").setAttribute("aria-pressed", this.busy ? "true" : "false");
+    $("record").textContent = this.#recorder ? `Stop · ${seconds} s` : "Record";
+    $("record").setAttribute("aria-pressed", this.#recorder ? "true" : "false");
   }
 }

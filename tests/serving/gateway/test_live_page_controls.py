@@ -13,7 +13,7 @@ from dreamr.engines import Capabilities
 from support.attachments import wav
 from support.gateways import QUESTION
 from support.listening import listening
-from support.pages import Held, finished, noting, page_of, send, streamed
+from support.pages import Held, finished, noting, page_of, returned, send, streamed
 from support.sounds import Scripted
 
 pytestmark = pytest.mark.browser
@@ -131,6 +131,22 @@ def test_a_refused_microphone_can_be_asked_for_again(browser: Any) -> None:
         page.locator("#trouble", has_text="does not allow this page").wait_for()
         page.click("#record")
         page.locator("#record", has_text="Stop").wait_for()
+
+
+def test_a_refused_question_leads_to_the_field_of_the_key(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("sk-one\n")
+    with (
+        listening(keys_file=str(tmp_path / "keys")) as url,
+        page_of(browser, url, errors=True) as page,
+    ):
+        page.locator("#about", has_text="requires an API key").wait_for()
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        returned(page, QUESTION)
+        assert page.evaluate("document.activeElement.id") == "key"
+        page.keyboard.type("sk-one")
+        page.keyboard.press("Enter")
+        page.locator(".answer", has_text="3.70").wait_for()
 
 
 # What replaces an answer

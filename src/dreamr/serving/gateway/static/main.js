@@ -309,7 +309,11 @@ async function receive(turn, body, signal, replace) {
 // A question that was refused is put back, to be changed and sent again. `kept`: the turn that it was to
 // replace, which is shown again.
 function failed(turn, error, kept) {
+  putBack(turn, error, kept);
   if (error?.status === 401) { $("keyed").hidden = false; $("key").focus(); }
+}
+
+function putBack(turn, error, kept) {
   const again = kept && turn.said === kept.said; // unchanged: its button is still there
   const fits = !turn.continues && !composer.question && !composer.files.length;
   if (began(turn.run) || !(again || fits)) return;

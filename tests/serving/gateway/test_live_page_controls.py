@@ -19,6 +19,7 @@ from support.sounds import Scripted
 pytestmark = pytest.mark.browser
 
 COMPLETIONS = "**/v1/chat/completions"
+MODELS = "**/v1/models"
 
 
 def test_legal_values_of_the_options_are_sent_with_the_button(browser: Any) -> None:
@@ -147,6 +148,20 @@ def test_a_refused_question_leads_to_the_field_of_the_key(browser: Any, tmp_path
         page.keyboard.type("sk-one")
         page.keyboard.press("Enter")
         page.locator(".answer", has_text="3.70").wait_for()
+
+
+@pytest.mark.parametrize("sign", ["a question", "online", "visibilitychange"])
+def test_the_models_are_asked_for_again_once_the_gateway_is_back(browser: Any, sign: str) -> None:
+    with listening() as url, page_of(browser, url, errors=True) as page:
+        page.route(MODELS, lambda route: route.fulfill(status=503, json={}))
+        page.reload()
+        page.locator("#about", has_text="The gateway returned status 503").wait_for()
+        page.unroute(MODELS)
+        if sign == "a question":
+            send(page, QUESTION)
+        else:
+            page.evaluate("sign => document.dispatchEvent(new Event(sign, {bubbles: true}))", sign)
+        page.locator("#about", has_text="target").wait_for()
 
 
 # What replaces an answer

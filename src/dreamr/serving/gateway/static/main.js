@@ -5,7 +5,7 @@ import { Composer } from "./composer.js";
 import { $, announce, newId } from "./dom.js";
 import { GatewayError, removeUpload, stream } from "./gateway.js";
 import { areMuted, began, counts, countSounds, filesOf, heardInVideos, messagesOf } from "./messages.js";
-import { chosenModel, greet } from "./models.js";
+import { chosenModel, greet, greetAgain } from "./models.js";
 import { claim, interrupted, merged } from "./merge.js";
 import { Recorder } from "./recorder.js";
 import { RunReader, newRun } from "./run.js";
@@ -260,7 +260,7 @@ async function ask({ question, files, said, continues = false }, tools, old = nu
   const error = await run(turn, [...context, turn], body, stopper.signal, replace);
   turn.reader = null;
   running.delete(asked.id);
-  if (turn.run.state === "done") replace();
+  if (turn.run.state === "done") { replace(); greetAgain(); }
   const kept = old && leaving.delete(old.id) ? asked.turns.find(({ id }) => id === old.id) : null;
   if (chat === asked) {
     settle();

@@ -5,6 +5,7 @@ import { listModels } from "./gateway.js";
 
 const KEY = "dreamr-key";
 let models = [];
+let missed = false; // whether the last request for the models failed
 
 export const chosenModel = () => $("model").value || meta("dreamr-model");
 
@@ -26,17 +27,24 @@ function aboutPair(dreamr) {
 export async function greet() {
   try {
     models = await listModels();
+    missed = false;
     $("keyed").hidden = !$("key").value;
     const chosen = chosenModel();
     $("model").replaceChildren(...models.map(({ id }) => new Option(id, id, false, id === chosen)));
     $("model-field").hidden = models.length < 2;
     describe();
   } catch (error) {
+    missed = true;
     $("keyed").hidden = error.status !== 401 && !$("key").value;
     $("about").textContent = error.status === 401 ? "This gateway requires an API key: enter it below." : error.message;
   }
 }
 
+// Asks again if the gateway could not say.
+export const greetAgain = () => { if (missed) greet(); };
+
+addEventListener("online", greetAgain);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) greetAgain(); });
 $("key").value = sessionStorage.getItem(KEY) || "";
 $("key").onchange = () => { sessionStorage.setItem(KEY, $("key").value); greet(); };
 $("model").onchange = describe;

@@ -345,6 +345,7 @@ $("question").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
 });
 addEventListener("keydown", (event) => {
+  if (event.isComposing) return; // the key belongs to the input method
   if (event.key === "Escape" && sidebar.opened) sidebar.toggle(false);
   else if (event.key === "Escape") running.get(chat.id)?.abort();
   if (event.key.toLowerCase() === "o" && event.shiftKey && (event.ctrlKey || event.metaKey)) { event.preventDefault(); startChat(); }

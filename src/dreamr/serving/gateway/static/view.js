@@ -122,7 +122,8 @@ export class View {
     const cancel = () => { this.shown = ""; this.draw(); this.media.querySelector("button")?.focus(); };
     const send = () => { if (field.value.trim()) this.actions.correct(this.turn, name, field.value.trim()); };
     field.onkeydown = (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+      if (event.isComposing) return; // the key belongs to the input method
+      if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); send(); }
       if (event.key === "Escape") { event.stopPropagation(); cancel(); }
     };
     it.onsubmit = (event) => { event.preventDefault(); send(); };

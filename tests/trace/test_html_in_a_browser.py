@@ -10,7 +10,8 @@ import pytest
 from dreamr import Reasoner, RunOptions
 from dreamr.conversation import Conversation, read_attachment
 from dreamr.engines import Capabilities
-from dreamr.trace import timeline_html
+from dreamr.trace import Note, timeline_html
+from dreamr.trace.events import all_events
 from support.attachments import pdf, png, wav
 from support.media_files import clip
 from support.pages import PHONE, WIDE, violations
@@ -68,6 +69,25 @@ def test_pages_frames_and_sounds_are_shown(browser: Any, timeline: Path, options
     assert width <= page.viewport_size["width"]
     assert violations(page) == []
     assert said == []
+    context.close()
+
+
+def test_long_words_do_not_make_the_page_wider_than_a_phone(browser: Any, tmp_path: Path) -> None:
+    word = "https://example.org/" + "menu" * 40
+    with Reasoner(open_model=Pair()) as reasoner:
+        events = list(all_events(reasoner.ask("What does tea cost?")))
+    events.insert(1, Note(0.0, word))
+    file = tmp_path / "timeline.html"
+    file.write_text(timeline_html(events, question=f"{word}\nWhat does tea cost?"), "utf-8")
+    context = browser.new_context(viewport=PHONE)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.locator("li", has_text=word).wait_for()
+    assert page.locator("h1").inner_text() == f"{word}\nWhat does tea cost?"
+    page.evaluate("word => document.querySelector('.bar').dataset.facts = word", word)
+    page.locator(".bar").first.focus()
+    page.locator(".detail p", has_text=word).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     context.close()
 
 

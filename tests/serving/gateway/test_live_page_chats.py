@@ -12,7 +12,7 @@ from dreamr.conversation import Conversation, Text
 from support.attachments import pdf, png
 from support.gateways import QUESTION
 from support.listening import listening
-from support.pages import PHONE, finished, noting, opened, page_of, send
+from support.pages import PHONE, Held, finished, noting, opened, page_of, send
 
 pytestmark = pytest.mark.browser
 
@@ -112,6 +112,33 @@ def test_a_chat_is_deleted_with_its_files_after_a_second_press(
         page.reload()
         opened(page)
         assert titles(page) == []
+
+
+def test_a_chat_that_is_being_deleted_stays_so_when_the_list_is_drawn_again(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        held = Held(page)
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        remove = page.get_by_role("button", name=f"Delete chat {QUESTION}")
+        remove.press("Enter")
+        held.answer()  # the list is drawn again, with the time of the answer
+        page.locator("#list small", has_text="running").wait_for(state="detached")
+        assert remove.inner_text() == "Delete?"
+        page.keyboard.press("Enter")
+        page.locator("#list li").wait_for(state="detached")
+
+
+def test_another_button_takes_back_that_a_chat_is_deleted(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        held = Held(page)
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        remove = page.get_by_role("button", name=f"Delete chat {QUESTION}")
+        remove.press("Enter")
+        held.answer()
+        page.locator("#list small", has_text="running").wait_for(state="detached")
+        page.focus("#fresh")
+        assert remove.inner_text() != "Delete?"
 
 
 # Number of chats and files in the browser's database.

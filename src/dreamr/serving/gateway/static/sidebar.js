@@ -23,27 +23,36 @@ export class Sidebar {
   }
 
   draw(chats, current, running) {
-    const focused = document.activeElement?.dataset.chat;
+    const focused = document.activeElement?.dataset.key;
+    const asked = [...$("list").querySelectorAll("[data-asked]")].map(({ dataset }) => dataset.key);
     $("list").replaceChildren(...chats.map((chat) => this.#item(chat, chat.id === current, running.has(chat.id))));
     $("nothing").hidden = chats.length > 0;
     $("forget").hidden = chats.length === 0;
-    if (focused) $("list").querySelector(`[data-chat="${focused}"]`)?.focus();
+    for (const button of $("list").querySelectorAll("button")) {
+      if (asked.includes(button.dataset.key)) this.#ask(button, "Delete?");
+      if (button.dataset.key === focused) button.focus();
+    }
   }
 
   #item(chat, current, running) {
     const it = make("li");
     const open = makeButton("", () => this.actions.open(chat.id), { kind: "title" });
     open.append(make("span", "", chat.title), make("small", "", running ? "running …" : when.format(chat.updated)));
-    open.dataset.chat = chat.id;
+    open.dataset.key = `open-${chat.id}`;
     if (current) open.setAttribute("aria-current", "true");
     const remove = makeButton("×", () => this.#confirm(remove, "Delete?", () => this.actions.remove(chat.id)), { label: `Delete chat ${chat.title}`, kind: "remove" });
+    remove.dataset.key = `remove-${chat.id}`;
     it.append(open, remove);
     return it;
   }
 
   // A second press confirms; leaving the button does not.
   #confirm(button, question, act) {
-    if (button.dataset.asked) { act(); return; }
+    if (button.dataset.asked) act();
+    else this.#ask(button, question);
+  }
+
+  #ask(button, question) {
     const text = button.textContent;
     button.dataset.asked = "yes";
     button.textContent = question;

@@ -108,7 +108,8 @@ class Worker:
 
     def __init__(self, loaded: Any, questions: Any, many: int) -> None:
         from dreamr.engines.local.ipc import Remember
-        from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
+        from dreamr.engines.local.judging import judging_or_reason
+        from dreamr.engines.local.scheduler import Scheduler
 
         options = LocalOptions(ahead=TOKENS + 1)
         judging = judging_or_reason(loaded, questions, options)

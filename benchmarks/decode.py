@@ -124,7 +124,8 @@ class Workers:
 
     def __init__(self, loaded: Any, questions: Any) -> None:
         from dreamr.engines.local.ipc import Remember
-        from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
+        from dreamr.engines.local.judging import judging_or_reason
+        from dreamr.engines.local.scheduler import Scheduler
 
         options = LocalOptions(ahead=SHARED + 1, gather=0.0)
         judging = judging_or_reason(loaded, questions, options)

@@ -305,6 +305,21 @@ def test_calls_take_turns_if_the_model_does_not_pack(kind: str, tmp_path: Path) 
     assert passes == [1]
 
 
+@pytest.mark.parametrize("kind", STATEFUL)
+def test_streams_and_judge_calls_take_turns_if_the_model_does_not_pack(
+    kind: str, tmp_path: Path
+) -> None:
+    model = load_from(save_stateful(kind, tmp_path))
+    scheduler, sent = serve(model, talks_for(model, 2))
+    warm(scheduler, sent, 2)
+    scheduler.handle(Stream(1, 1, PREFIX, SAMPLED))
+    for unit in range(60):
+        scheduler.handle(JudgeRequest(100 + unit, 0, PREFIX, CANDIDATES))
+        scheduler.work()
+    assert texts(sent).keys() == {1}
+    assert len(verdicts(sent)) > 1
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bfloat16_models_share_passes(family: str, folders: dict[str, Path]) -> None:
     model = load_from(folders[family], dtype="bfloat16", decoder="torch")

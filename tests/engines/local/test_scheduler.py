@@ -24,9 +24,10 @@ from dreamr.engines.local.ipc import (
     Stream,
     Taken,
 )
+from dreamr.engines.local.judging import judging_or_reason
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.options import LocalOptions
-from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
+from dreamr.engines.local.scheduler import Scheduler
 from dreamr.engines.local.session import Session
 from dreamr.engines.local.stream import StreamTask
 from dreamr.engines.prompts import Questions
@@ -166,6 +167,49 @@ def test_judge_calls_go_first(serve: Open) -> None:
     scheduler.work()
     assert calls(sent) == [1, 2]
     assert isinstance(sent[-1], JudgeReply)
+
+
+def units_until_a_piece(scheduler: Scheduler, sent: list[Any], call: int, *judged: int) -> int:
+    """Return the units until a stream sends text, if more judge calls arrive before each unit."""
+    for unit in range(40):
+        if any(isinstance(message, Piece) and message.call == call for message in sent):
+            return unit
+        for key in judged:
+            scheduler.handle(JudgeRequest(100 + unit, key, (), ("Tea.",)))
+        scheduler.work()
+    raise AssertionError("no piece in 40 units")
+
+
+@pytest.mark.parametrize("prefill", [512, 4])
+def test_a_stream_is_served_while_other_conversations_are_always_judged(
+    serve: Open, prefill: int
+) -> None:
+    scheduler, sent = serve(conversation("One?"), conversation("Two?"), prefill=prefill)
+    scheduler.handle(JudgeRequest(2, 0, (), ("Tea.",)))
+    scheduler.handle(Stream(1, 1, (), SamplingParams(50)))
+    assert units_until_a_piece(scheduler, sent, 1, 0) < 20
+    sent.clear()  # it is open now
+    assert units_until_a_piece(scheduler, sent, 1, 0) < 5
+
+
+def test_streams_that_wait_are_opened_in_order_while_others_are_judged(serve: Open) -> None:
+    scheduler, sent = serve(*(conversation(f"Case {n}?") for n in range(4)))
+    scheduler.handle(JudgeRequest(9, 0, (), ("Tea.",)))
+    for number in (1, 2, 3):
+        scheduler.handle(Stream(number, number, (), SamplingParams(50)))
+    assert units_until_a_piece(scheduler, sent, 3, 0) < 10
+    pieces = [message.call for message in sent if isinstance(message, Piece)]
+    assert list(dict.fromkeys(pieces)) == [1, 2, 3]
+
+
+def test_a_stream_is_served_while_its_own_conversation_is_always_judged(serve: Open) -> None:
+    """Several runs of one question share a conversation."""
+    scheduler, sent = serve()
+    scheduler.handle(JudgeRequest(2, 0, (), ("Tea.",)))
+    scheduler.handle(Stream(1, 0, (), SamplingParams(50)))
+    assert units_until_a_piece(scheduler, sent, 1, 0) < 30
+    sent.clear()
+    assert units_until_a_piece(scheduler, sent, 1, 0) < 30
 
 
 def test_a_judge_call_can_be_extended_until_it_begins(serve: Open) -> None:

@@ -22,6 +22,7 @@ from itertools import accumulate, chain, pairwise
 
 import torch
 
+from dreamr._messages import first_line
 from dreamr.engines.local.evidence import (
     NO_ANSWER,
     Answer,
@@ -31,6 +32,7 @@ from dreamr.engines.local.evidence import (
 )
 from dreamr.engines.local.forward_pass import Part, Passes, alone
 from dreamr.engines.local.load import Loaded
+from dreamr.engines.local.options import LocalOptions
 from dreamr.engines.local.prompt import label_tokens
 from dreamr.engines.local.sampling import greedy_prefix
 from dreamr.engines.local.session import CacheBranch, Session
@@ -367,3 +369,11 @@ def block_mask(start: int, tail: int, ends: Sequence[int], asked: Sequence[int])
         block[:, start + first : start + first + size].fill_(True).tril_()
         first += size
     return mask[None, None]
+
+
+def judging_or_reason(loaded: Loaded, questions: Questions, options: LocalOptions) -> Judging | str:
+    """Return the judging of a model, or why it cannot judge, which a draft need not be able to."""
+    try:
+        return Judging(loaded, questions, options.labels, options.prefill)
+    except EngineError as error:
+        return first_line(error)

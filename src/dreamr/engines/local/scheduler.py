@@ -6,6 +6,11 @@ prompts. It is full when it has as many rows as one prefill pass. Streams take t
 enough room for all. A stream waits while its own conversation is being judged, because the verdict
 usually ends the stream. If the decoder does not pack, each pass serves one call.
 
+Judge calls of several runs can follow each other without a gap, so streams do not wait for all of
+them: a stream is opened after each pass, a full pass still takes one stream, a decoder that does
+not pack alternates between judge calls and streams, and a conversation that is judged in many
+passes in a row, for several runs of it, no longer holds back its streams.
+
 Between two units, the worker reads its messages, so a canceled call costs at most one more unit.
 Within a pass, it checks whether any call still waits for the result. The prefill of a long prompt
 ends a layer or two after the last call of its conversation is canceled.
@@ -14,7 +19,7 @@ ends a layer or two after the last call of its conversation is canceled.
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +29,7 @@ import torch
 
 from dreamr._messages import first_line
 from dreamr.conversation import Conversation, Image
-from dreamr.engines.local.forward_pass import Interrupted, Part, Passes
+from dreamr.engines.local.forward_pass import Interrupted
 from dreamr.engines.local.ipc import (
     Cancel,
     CountReply,
@@ -39,67 +44,26 @@ from dreamr.engines.local.ipc import (
     Stream,
     Taken,
 )
+from dreamr.engines.local.job import Job
 from dreamr.engines.local.judging import Judging
 from dreamr.engines.local.load import Loaded
 from dreamr.engines.local.options import LocalOptions
 from dreamr.engines.local.session import Session, used_bytes
 from dreamr.engines.local.stream import StreamTask
-from dreamr.engines.prompts import Questions
-from dreamr.errors import DreamrError, EngineError, Unsupported
+from dreamr.errors import DreamrError, Unsupported
 from dreamr.gate import Evidence
 
 _VERDICT_WAIT = 0.002  # seconds in which an engine reacts to verdicts
+_MOST_JUDGED = 16  # passes with new judge calls of a conversation that its streams wait for
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Known:
     """A conversation and its session, which is created by the first call that needs it."""
 
     conversation: Conversation
     group: str = ""
     session: Session | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A call that takes part in forward passes.
-
-    Attributes:
-        call: Number of the call.
-        session: Session of its conversation.
-        passes: Generator of its passes.
-        done: Called with its result.
-        leave: Called if it fails or is canceled.
-        part: What it requests of the next pass; None once it is complete.
-    """
-
-    call: int
-    session: Session
-    passes: Passes[Any]
-    done: Callable[[Any], None]
-    leave: Callable[[], None]
-    part: Part | None = None
-
-    def resume(self, rows: torch.Tensor | None) -> None:
-        """Run the call up to its next pass or its end.
-
-        Args:
-            rows: Result of its last pass; None to start.
-        """
-        try:
-            # A generator is started with None, which its type does not include.
-            self.part = self.passes.send(rows)  # type: ignore[arg-type]
-        except StopIteration as end:
-            self.part = None
-            self.done(end.value)
-
-
-def judging_or_reason(loaded: Loaded, questions: Questions, options: LocalOptions) -> Judging | str:
-    """Return the judging of a model, or why it cannot judge, which a draft need not be able to."""
-    try:
-        return Judging(loaded, questions, options.labels, options.prefill)
-    except EngineError as error:
-        return first_line(error)
 
 
 class Scheduler:
@@ -126,12 +90,15 @@ class Scheduler:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         # Each call with its conversation, which can be forgotten while the call waits.
         self._judges: deque[tuple[JudgeRequest, _Known]] = deque()
-        self._begun: list[_Job] = []  # judge calls that need another pass
+        self._begun: list[Job] = []  # judge calls that need a pass
         self._opening: deque[tuple[Stream, _Known]] = deque()
         self._streams: deque[StreamTask] = deque()
         self._judged = False  # whether the last unit sent verdicts
+        self._opens = False  # whether the last unit was a pass, after which a stream is opened
+        self._streams_first = False  # whether the next pass is a stream's, if none is shared
+        self._in_a_row: Counter[Session] = Counter()  # latest passes with new judge calls
         self._peek = peek
-        self._running: Sequence[_Job] = ()  # jobs of the current pass
+        self._running: Sequence[Job] = ()  # jobs of the current pass
         self._useless = False  # whether no call waited for it at the last check
         loaded.model.watch(self._interrupted)
 
@@ -173,46 +140,79 @@ class Scheduler:
         """Run one unit. Return False if nothing can be done until a message arrives."""
         self._judged = False
         with torch.inference_mode():
-            if self._opening and not self._judges and not self._begun:
-                stream, known = self._opening.popleft()
+            if (opening := self._next_to_open()) is not None:
+                stream, known = opening
                 self._guarded(stream.call, partial(self._open, stream, known))
                 return True
             jobs = self._gather()
             self._run_interruptible(jobs)
-            # A stream job ends after one pass; only judge calls need another.
-            self._begun = [job for job in jobs if job.part is not None]
+            self._begun = [job for job in self._begun if job.part is not None]
+        self._opens = bool(jobs)
         return bool(jobs or self._opening)
 
-    def _gather(self) -> list[_Job]:
+    def _next_to_open(self) -> tuple[Stream, _Known] | None:
+        """Remove and return the stream to open in this unit, if any."""
+        idle = not self._judges and not self._begun
+        judged = [known for _, known in self._judges]
+        for place, (stream, known) in enumerate(self._opening if idle or self._opens else ()):
+            # Opened after the verdict, a stream takes over what the judge call has computed.
+            if not self._held(known.session) and (known.session or known not in judged):
+                del self._opening[place]
+                return stream, known
+        return None
+
+    def _held(self, session: Session | None) -> bool:
+        """Return whether the streams of a conversation wait for its judge calls."""
+        judged = [job.session for job in self._begun]
+        judged += [known.session for _, known in self._judges if known.session is not None]
+        return session in judged and self._in_a_row[session] <= _MOST_JUDGED
+
+    def _gather(self) -> list[Job]:
         """Return the jobs of the next pass."""
-        jobs = list(self._begun)
-        while self._judges and self._has_room(jobs):
-            jobs += self._ask(*self._judges.popleft())
-        asked = {job.session for job in jobs}
-        for task in [task for task in self._streams if task.session not in asked]:
-            if not self._has_room(jobs):
-                break
-            jobs += self._write(task)
+        jobs = [] if self._streams_first else self._judge_jobs()
+        if not jobs or self._loaded.model.packs:
+            self._add_streams(jobs)
+        jobs = jobs or self._judge_jobs()
+        judges = bool(jobs) and jobs[0] in self._begun
+        self._streams_first = judges and not self._loaded.model.packs
         return jobs
 
-    def _has_room(self, jobs: Sequence[_Job]) -> bool:
+    def _judge_jobs(self) -> list[Job]:
+        """Return the judge calls that take part in the next pass."""
+        fresh = len(self._begun)
+        while self._judges and self._has_room(self._begun):
+            self._begun += self._ask(*self._judges.popleft())
+        asked = {job.session for job in self._begun[fresh:]}
+        counts = {job.session: self._in_a_row[job.session] for job in self._begun}
+        self._in_a_row = Counter({one: count + (one in asked) for one, count in counts.items()})
+        return list(self._begun)
+
+    def _add_streams(self, jobs: list[Job]) -> None:
+        """Add streams to a pass: one even if it is full, so that judge calls cannot stop all."""
+        least = len(jobs) + 1
+        for task in [task for task in self._streams if not self._held(task.session)]:
+            if len(jobs) >= least and not self._has_room(jobs):
+                break
+            jobs += self._write(task)
+
+    def _has_room(self, jobs: Sequence[Job]) -> bool:
         """Return whether one more job, of any size, can join the pass."""
         rows = sum(job.part.rows for job in jobs if job.part is not None)
         return not jobs or (self._loaded.model.packs and rows < self._options.prefill)
 
-    def _ask(self, judge: JudgeRequest, known: _Known) -> list[_Job]:
+    def _ask(self, judge: JudgeRequest, known: _Known) -> list[Job]:
         """Start a judge call; return its job if it needs a pass."""
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         self._guarded(judge.call, lambda: jobs.append(self._judge(judge, known)))
         return [job for job in jobs if self._started(job)]
 
-    def _judge(self, judge: JudgeRequest, known: _Known) -> _Job:
+    def _judge(self, judge: JudgeRequest, known: _Known) -> Job:
         if isinstance(self._judging, str):
             raise Unsupported(f"the model cannot judge: {self._judging}")
         session = self._session(known)
         passes = self._judging.passes(session, judge.prefix, judge.candidates, judge.query)
         done = partial(self._give_verdicts, judge.call)
-        return _Job(judge.call, session, passes, done, passes.close)
+        return Job(judge.call, session, passes, done, passes.close)
 
     def _count(self, call: int, known: _Known) -> None:
         with torch.inference_mode():
@@ -223,7 +223,7 @@ class Scheduler:
         self._judged = True
         self._trim()
 
-    def _write(self, task: StreamTask) -> list[_Job]:
+    def _write(self, task: StreamTask) -> list[Job]:
         """Advance a stream; return its job if it needs a pass.
 
         Tokens that are already computed are sent first.
@@ -232,7 +232,7 @@ class Scheduler:
             self._streams.remove(task)
             self._streams.append(task)
             done, leave = partial(self._give_token, task), partial(self._close, task)
-            job = _Job(task.call, task.session, task.passes(), done, leave)
+            job = Job(task.call, task.session, task.passes(), done, leave)
             if self._started(job):
                 return [job]
         return []
@@ -246,12 +246,12 @@ class Scheduler:
         if (gathered := task.gather(piece, self._options.gather)) is not None:
             self._send(gathered)
 
-    def _started(self, job: _Job) -> bool:
+    def _started(self, job: Job) -> bool:
         """Start a job and return whether it needs a pass."""
         self._step(job, lambda: None)
         return job.part is not None
 
-    def _run_interruptible(self, jobs: Sequence[_Job]) -> None:
+    def _run_interruptible(self, jobs: Sequence[Job]) -> None:
         """Run one pass, and abort it if all its calls are canceled meanwhile."""
         self._running, self._useless = jobs, False
         try:
@@ -284,7 +284,7 @@ class Scheduler:
         wanted += [task.session for task in self._streams if task.call not in gone]
         return not any(job.session in wanted for job in self._running)
 
-    def _run(self, jobs: Sequence[_Job]) -> None:
+    def _run(self, jobs: Sequence[Job]) -> None:
         """Run one pass for all jobs; if it fails, one for each, so that only the cause fails."""
         model = self._loaded.model
         parts = [job.part for job in jobs if job.part is not None]
@@ -307,7 +307,7 @@ class Scheduler:
                 2,
             )
 
-    def _step(self, job: _Job, run: Callable[[], torch.Tensor | None]) -> bool:
+    def _step(self, job: Job, run: Callable[[], torch.Tensor | None]) -> bool:
         """Run a job's pass and resume the job; return False if that fails."""
         job.part = None
         if self._guarded(job.call, lambda: job.resume(run())):

@@ -61,9 +61,9 @@ def _start(name: str, options: LocalOptions, connection: _Connection) -> Any:
     import torch
 
     torch.set_num_threads(options.threads)
-    from dreamr.engines.local.judging import Judging
+    from dreamr.engines.local.judging import Judging, judging_or_reason
     from dreamr.engines.local.load import load, resolve
-    from dreamr.engines.local.scheduler import Scheduler, judging_or_reason
+    from dreamr.engines.local.scheduler import Scheduler
 
     folder = resolve(name, options.revision)
     weights = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import pytest
 
 from dreamr.answers import AnswerForm, AnswerPiece, JsonSchema
 from dreamr.conversation import Conversation, Tool
-from dreamr.engines import AnswersInForm, Context, SamplingParams
+from dreamr.engines import AnswersInForm, Chunk, Context, SamplingParams
 from dreamr.engines.local import LocalEngine
+from dreamr.engines.local.answering import AnswersLocally
+from dreamr.engines.local.tool_calls import Wanted
 from dreamr.errors import Unsupported
 from support.local_models import TEMPLATE, conversation, save_model
 
@@ -74,6 +76,48 @@ def test_a_call_that_is_demanded_is_written(engine: LocalEngine) -> None:
     assert call.name == "price"
     assert json.loads(call.arguments) in ({}, {"of": "tea"})
     assert "".join(piece.text for piece in pieces) == ""
+
+
+class Speaker(AnswersLocally):
+    """Writes a given text, a few characters at a time, and notes how it ended."""
+
+    def __init__(self, text: str, size: int) -> None:
+        self._pieces = [text[start : start + size] for start in range(0, len(text), size)]
+        self.closed = False
+
+    async def _chunks(
+        self, context: Context, sampling: SamplingParams, wanted: Wanted | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        try:
+            for place, piece in enumerate(self._pieces, 1):
+                yield Chunk(piece, 1, "stop" if place == len(self._pieces) else None)
+        finally:
+            self.closed = True
+
+
+def said(speaker: Speaker, form: AnswerForm) -> list[AnswerPiece]:
+    async def write() -> list[AnswerPiece]:
+        pieces = speaker.write_answer(Context(asked(PRICE), ()), form, SamplingParams())
+        return [piece async for piece in pieces]
+
+    return asyncio.run(write())
+
+
+@pytest.mark.parametrize("size", [3, 500])
+@pytest.mark.parametrize(("parallel", "found"), [(True, ["tea", "milk"]), (False, ["tea"])])
+def test_an_answer_has_one_call_if_calls_may_not_be_parallel(
+    size: int, parallel: bool, found: list[str]
+) -> None:
+    call = '<tool_call>{{"name": "price", "arguments": {{"of": "{}"}}}}</tool_call>'
+    text = f"Look: {call.format('tea')}\n{call.format('milk')} That was it."
+    speaker = Speaker(text, size)
+    pieces = said(speaker, AnswerForm(parallel_calls=parallel))
+    calls = [call for piece in pieces for call in piece.calls]
+    assert [json.loads(call.arguments)["of"] for call in calls] == found
+    assert pieces[-1].finish == "stop"
+    expected = "Look:  That was it." if parallel else "Look: "
+    assert "".join(piece.text for piece in pieces) == expected
+    assert speaker.closed
 
 
 def test_without_a_demand_any_text_is_an_answer(engine: LocalEngine) -> None:

@@ -71,7 +71,8 @@ class AnswersLocally:
             EngineLost: If the worker process died.
         """
         conversation = context.conversation
-        parser = CallParser() if form.calls(conversation) else None
+        most = None if form.parallel_calls else 1
+        parser = CallParser(most) if form.calls(conversation) else None
         chunks = self._chunks(context, sampling, _wanted(conversation, form))
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -79,6 +80,9 @@ class AnswersLocally:
                 if parser is not None:
                     text, calls = parser.push(chunk.text, last=chunk.finish is not None)
                     piece = replace(piece, text=text, calls=calls)
+                    if parser.complete:
+                        yield replace(piece, finish="stop")
+                        return
                 yield piece
 
 

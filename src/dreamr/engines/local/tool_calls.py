@@ -52,12 +52,22 @@ class Wanted:
 
 
 class CallParser:
-    """Splits a text that comes in pieces into text and calls."""
+    """Splits a text that comes in pieces into text and calls.
 
-    def __init__(self) -> None:
+    Args:
+        most: Largest number of calls. What follows the last one is dropped.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
         self._held = ""
         self._inside = False
         self._calls = 0
+        self._most = most
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has as many calls as it may have."""
+        return self._calls == self._most
 
     def push(self, text: str, *, last: bool = False) -> tuple[str, tuple[CallDelta, ...]]:
         """Add a piece, and return the text and the calls that it completes.
@@ -80,6 +90,8 @@ class CallParser:
                 said.append(self._between(before))
             elif (call := self._call(before)) is not None:
                 calls.append(call)
+                if self.complete:
+                    return "".join(said), tuple(calls)
             else:
                 said.append(f"{CALL}{before}{CALLED}")
             self._inside = not self._inside

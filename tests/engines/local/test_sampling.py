@@ -26,6 +26,16 @@ def test_temperature_zero_takes_the_most_likely_token() -> None:
     assert logprob == pytest.approx(float(LOGITS.log_softmax(0)[1]), abs=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-20, 1e-40, 5e-324])
+@pytest.mark.parametrize("more", [{}, {"top_p": 0.9}, {"top_k": 2}, {"min_p": 0.1}])
+def test_a_tiny_temperature_is_greedy(temperature: float, more: dict[str, Any]) -> None:
+    sampling = SamplingParams(temperature=temperature, seed=5, **more)
+    many = torch.randn(3000, generator=torch.Generator().manual_seed(0))
+    for logits in (LOGITS, many, torch.cat([many, torch.tensor([-torch.inf])])):
+        expected = int(logits.argmax())
+        assert {choose(logits, sampling, position)[0] for position in range(20)} == {expected}
+
+
 def test_draws_follow_the_distribution() -> None:
     sampling = SamplingParams(temperature=0.7, seed=5)
     counts = torch.zeros(4)

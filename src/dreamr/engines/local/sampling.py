@@ -21,6 +21,7 @@ from dreamr.engines.protocol import SamplingParams
 from dreamr.errors import Unsupported
 
 _NGRAMS = (3, 2)  # lengths of the token sequences that are looked up, in this order
+_COLDEST = 1e-20  # temperature; equals greedy choice, and quotients of logits stay finite
 _HEAD = 1024  # tokens sorted at first; most draws are among them, and sorting all is slow
 
 
@@ -92,7 +93,7 @@ def _adjusted(
 
 def _draw(logits: torch.Tensor, sampling: SamplingParams, position: int) -> torch.Tensor:
     """Invert the cumulative distribution, most likely token first, cut at top_p."""
-    scores = (logits / sampling.temperature)[None]
+    scores = (logits / max(sampling.temperature, _COLDEST))[None]
     none: Any = None  # these warpers do not look at the tokens
     if sampling.top_k:
         scores = TopKLogitsWarper(sampling.top_k)(none, scores)

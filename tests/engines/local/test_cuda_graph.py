@@ -124,6 +124,41 @@ def test_consecutive_steps_of_a_sequence_copy_nothing(torch_models: dict[str, Lo
     assert copied == [20, 0, 0, 0, 0]
 
 
+class FailingOnce:
+    """A graph that fails at its first step, then returns rows of ones."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error: Exception | None = error
+
+    def __call__(self, part: Part) -> torch.Tensor:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return torch.ones_like(part.embeds[0])
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [(torch.OutOfMemoryError("out of memory"), True), (RuntimeError("cannot capture"), False)],
+)
+def test_a_graph_is_tried_again_if_only_memory_was_lacking(
+    torch_models: dict[str, Loaded],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    again: bool,
+) -> None:
+    model = torch_models["qwen3"].model
+    decoder: Any = model.decoder
+    with torch.inference_mode():
+        (expected,) = decoder([row(model, 7, model.new_store())])
+        monkeypatch.setattr(decoder, "_graph", FailingOnce(error))
+        with pytest.warns(RuntimeWarning, match=f"without a CUDA graph.*: {error}"):
+            (found,) = decoder([row(model, 7, model.new_store())])
+        torch.testing.assert_close(found, expected)
+        (later,) = decoder([row(model, 7, model.new_store())])
+    assert bool((later == 1).all()) == again
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_captured_graph_writes_the_same_text_as_the_modules(folders: dict[str, Path]) -> None:

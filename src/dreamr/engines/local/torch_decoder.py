@@ -87,6 +87,8 @@ class TorchDecoder:
         if self._graph is not None and part.is_step:
             try:
                 return self._graph(part)
+            except torch.OutOfMemoryError as error:  # other calls free memory: try again later
+                warnings.warn(f"a step without a CUDA graph: {error}", RuntimeWarning, 2)
             except RuntimeError as error:  # not capturable: run the module directly
                 self._graph = None
                 warnings.warn(f"decoding without a CUDA graph: {error}", RuntimeWarning, 2)

@@ -51,6 +51,37 @@ def test_a_name_says_how_many_bits_a_weight_has() -> None:
     assert plain.parameters == small.parameters
 
 
+@pytest.mark.parametrize("size", ["3B", "8B", "14B"])
+def test_a_checkpoint_in_fp8_has_8_bits_without_a_mark_in_its_name(size: str) -> None:
+    name = f"mistralai/Ministral-3-{size}-Instruct-2512"
+    found = find_architecture(name)
+    assert found.bits == 8
+    assert "bits per weight, from the name" not in found.assumed
+    for other, bits in (
+        (f"{name}-BF16", 16),
+        (f"{name}-GGUF", 4),
+        (f"{name}-AWQ-4bit", 4),
+        (f"mistralai/Ministral-3-{size}-Reasoning-2512", 16),
+        (f"mistralai/Ministral-3-{size}-Base-2512", 16),
+        (f"someone/Ministral-3-{size}-Instruct-2512-tuned", 16),
+        (f"someone/Ministral-3-{size}-Instruct-2512", 16),
+    ):
+        one = find_architecture(other)
+        assert (one.bits, one.parameters) == (bits, found.parameters), other
+
+
+def test_the_bits_of_a_known_model_are_not_those_of_a_folder_of_its_sizes(tmp_path: Path) -> None:
+    model = next(one for one in known_models() if "quantization_config" in one.config)
+    kept = ("hidden_size", "intermediate_size", "num_hidden_layers")
+    text = {key: model.config["text_config"][key] for key in kept}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": model.config["model_type"], "text_config": text})
+    )
+    found = find_architecture(str(tmp_path))
+    assert "completed from the known models" in found.source
+    assert found.bits == 16
+
+
 def test_a_photograph_has_as_many_tokens_as_a_server_counts() -> None:
     found = find_architecture("Qwen/Qwen3-VL-8B-Instruct")
     assert found.tokens_of_image(4032 * 3024) == pytest.approx(11_891, rel=0.01)

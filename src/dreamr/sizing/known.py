@@ -22,7 +22,8 @@ class KnownModel:
     """An entry of the table.
 
     Attributes:
-        ids: Patterns for the lower-case last part of a model's name.
+        ids: Patterns for the lower-case last part of a model's name, or for the whole lower-case
+            name if they contain a slash.
         parameters: Number of all parameters by the model card.
         source: Source of the configuration.
         assumed: What is assumed.
@@ -83,13 +84,20 @@ def completed(name: str, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     found = [*((named,) if named else ()), *known_models()]
     fitting = (one.config for one in found if _fits(config, one.config, by_name=one is named))
     entry = next(fitting, None)
-    return None if entry is None else _merged(entry, config)
+    if entry is None:
+        return None
+    # Weights of any number of bits have the same sizes, and the configuration says if they are few.
+    sizes = {key: value for key, value in entry.items() if key != "quantization_config"}
+    return _merged(sizes, config)
 
 
 def _by_name(name: str) -> KnownModel | None:
-    last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].lower()
+    whole = name.replace("\\", "/").rstrip("/").lower()
+    last = whole.rsplit("/", 1)[-1]
     named = (
-        model for model in known_models() if any(pattern.search(last) for pattern in model.ids)
+        model
+        for model in known_models()
+        if any(one.search(whole if "/" in one.pattern else last) for one in model.ids)
     )
     return next(named, None)
 

@@ -18,6 +18,7 @@ from dreamr.sizing import (
 )
 from dreamr.sizing.known import KnownModel
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 CLOSE = 0.05  # multi-token prediction, audio towers and norms are not counted
 
 
@@ -85,6 +86,53 @@ def test_the_bits_of_a_known_model_are_not_those_of_a_folder_of_its_sizes(tmp_pa
 def test_a_photograph_has_as_many_tokens_as_a_server_counts() -> None:
     found = find_architecture("Qwen/Qwen3-VL-8B-Instruct")
     assert found.tokens_of_image(4032 * 3024) == pytest.approx(11_891, rel=0.01)
+
+
+TILED = [one.config for one in known_models() if one.config["model_type"] == "internvl_chat"]
+TEXT = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 100}
+TOWER = {"hidden_size": 32, "num_hidden_layers": 2, "patch_size": 14, "image_size": 448}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *TILED,
+        {
+            "model_type": "internvl_chat",
+            "llm_config": {**TEXT, "intermediate_size": 64},
+            "vision_config": TOWER,
+            "downsample_ratio": 0.5,
+            "max_dynamic_patch": 12,
+        },
+        {
+            "model_type": "internvl",
+            "text_config": {**TEXT, "intermediate_size": 64},
+            "vision_config": {**TOWER, "patch_size": [14, 14], "image_size": [448, 448]},
+            "downsample_ratio": 0.5,
+            "image_seq_length": 256,
+        },
+    ],
+)
+def test_an_image_in_tiles_has_the_tokens_of_the_most_tiles(config: dict[str, Any]) -> None:
+    """A proportion of 4 to 3 takes all 12 tiles at any size, so pixels alone are no bound."""
+    found = read_architecture("model", config, source="test")
+    figures = json.loads((RESULTS / "media-tokens.json").read_text())["figures"]
+    measured = figures["images"]["InternVL3, InternVL3.5"]
+    for image, (width, height) in figures["sent"].items():
+        assert measured[image] <= found.tokens_of_image(width * height) == 13 * 256
+    assert "tokens of an image" not in found.assumed
+
+
+@pytest.mark.parametrize(("most", "tiles"), [(1, 1), (6, 7), (None, 13), ("many", 13)])
+def test_a_configuration_says_the_most_tiles_of_an_image(most: object, tiles: int) -> None:
+    config = {
+        "model_type": "internvl_chat",
+        "llm_config": {**TEXT, "intermediate_size": 64},
+        "vision_config": TOWER,
+        "max_dynamic_patch": most,
+    }
+    found = read_architecture("model", config, source="test")
+    assert found.tokens_of_image(640 * 480) == tiles * 256
 
 
 def test_recurrent_layers_keep_a_state_and_no_cache() -> None:

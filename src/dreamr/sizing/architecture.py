@@ -56,7 +56,7 @@ class Architecture:
         vision_width: Width of the vision tower, 0 without one.
         pixels_per_token: Pixels of an image for each token of the prompt, 0 if their number does
             not depend on the pixels.
-        image_tokens: Tokens of an image whose number does not depend on the pixels; else 0.
+        image_tokens: Most tokens of an image if their number does not depend on the pixels; else 0.
         draft_layers: Layers for multi-token prediction that the checkpoint contains.
         source: Source of the values.
         assumed: What is assumed and not read from a configuration.
@@ -105,7 +105,7 @@ class Architecture:
         return int(self.whole * BFLOAT16 + (self.parameters - self.whole) * bits / 8)
 
     def tokens_of_image(self, pixels: int) -> int:
-        """Return the tokens of an image of this size in the prompt."""
+        """Return the most tokens of an image of this size in the prompt."""
         if not self.sees:
             return 0
         return self.image_tokens or -(-pixels // self.pixels_per_token)

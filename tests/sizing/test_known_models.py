@@ -135,6 +135,24 @@ def test_a_configuration_says_the_most_tiles_of_an_image(most: object, tiles: in
     assert found.tokens_of_image(640 * 480) == tiles * 256
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "each"),
+    [("SmolVLM-256M-Instruct", 512, 64), ("SmolVLM2-500M", 512, 64), ("SmolVLM-Instruct", 384, 81)],
+)
+def test_an_image_that_is_enlarged_has_the_tokens_of_the_most_tiles(
+    name: str, side: int, each: int
+) -> None:
+    processors = pytest.importorskip("transformers")
+    processor = processors.Idefics3ImageProcessor(
+        size={"longest_edge": 4 * side}, max_image_size={"longest_edge": side}
+    )
+    sizes = [(860, 1217), (1365, 768), (640, 360), (300, 300)]
+    tiles = [processor.get_number_of_image_patches(high, wide, {})[0] for wide, high in sizes]
+    found = find_architecture(name)
+    assert max(tiles) * each == found.tokens_of_image(300 * 300)
+    assert found.tokens_of_image(2**20) == found.tokens_of_image(300 * 300)
+
+
 def test_recurrent_layers_keep_a_state_and_no_cache() -> None:
     found = find_architecture("Qwen/Qwen3.6-27B")
     assert found.hybrid

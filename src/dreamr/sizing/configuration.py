@@ -15,11 +15,10 @@ _LINEAR, _SLIDING = ("linear_attention", "mamba", "recurrent"), ("sliding_attent
 _FLOAT32 = 4  # bytes of a value of a recurrent state
 _CONTEXT = 8192  # tokens, where the configuration does not say
 _PATCH, _MERGED = 14, 2  # pixels of a patch, patches of a token in each direction, if not said
-_TILED, _TILE, _TILES = (
-    ("internvl", "internvl_chat"),
-    448,
-    12,
-)  # kinds, pixels of a side, most tiles
+# Kinds that cut images into tiles: pixels of a side, if not said, and the most tiles.
+_TILED = {
+    "internvl": (448, 12), "internvl_chat": (448, 12), "idefics3": (364, 16), "smolvlm": (512, 16),
+}  # fmt: skip
 # Numbers outside these bounds are mistakes, and would take memory and time here.
 _POSITIVE = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size",
@@ -291,8 +290,8 @@ def _image(config: Config, vision: Config | None) -> tuple[int, int, tuple[str, 
         return 0, count, ()
     patch = vision.get("patch_size")
     side = _count(_first(patch))
-    if config.get("model_type") in _TILED:
-        return 0, _most_in_tiles(config, vision, side or _PATCH), ()
+    if (kind := str(config.get("model_type"))) in _TILED:
+        return 0, _most_in_tiles(config, vision, side or _PATCH, *_TILED[kind]), ()
     merge = _count(vision.get("spatial_merge_size", config.get("spatial_merge_size")))
     if side is not None and merge is not None and not isinstance(patch, list):
         return (side * merge) ** 2, 0, ()
@@ -301,15 +300,16 @@ def _image(config: Config, vision: Config | None) -> tuple[int, int, tuple[str, 
     return ((side or _PATCH) * (merge or _MERGED)) ** 2, 0, ("tokens of an image",)
 
 
-def _most_in_tiles(config: Config, vision: Config, patch: int) -> int:
+def _most_in_tiles(config: Config, vision: Config, patch: int, tile: int, tiles: int) -> int:
     """Return the most tokens of an image that is cut into tiles.
 
-    The number of tiles depends on the proportions: 4 to 3 takes all 12 even for a small image. Of
-    several tiles, the whole image is added as another one.
+    The number of tiles depends on the proportions, because images are fitted to the tiles: 4 to 3
+    takes 12 even for a small image. Of several tiles, the whole image is added as another one.
     """
-    tile = _count(_first(vision.get("image_size"))) or _TILE
-    tiles = _count(config.get("max_dynamic_patch")) or _TILES
-    return (tiles + (tiles > 1)) * (tile // (patch * _MERGED)) ** 2
+    tile = _count(_first(vision.get("image_size"))) or tile
+    tiles = _count(config.get("max_dynamic_patch")) or tiles
+    merged = _count(config.get("scale_factor")) or _MERGED
+    return (tiles + (tiles > 1)) * max(1, tile // (patch * merged)) ** 2
 
 
 def _first(value: Any) -> Any:

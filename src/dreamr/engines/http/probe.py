@@ -214,17 +214,23 @@ class Probe:
             )
         return await self._info(listed)
 
-    async def _info(self, listed: Listed) -> ServerInfo:
+    async def _info(self, listed: Listed, *, switching: bool = True) -> ServerInfo:
         """Probe how a server treats the prompts of a listed model."""
-        server, model = recognize_server(listed.owner), listed.name
+        server, model, thinking = (
+            recognize_server(listed.owner),
+            listed.name,
+            self._options.thinking,
+        )
         prompts = await self._prompts(server, model)
-        found = await Selection(server, model, prompts, self._options.thinking).run()
+        found = await Selection(server, model, prompts, thinking, switching).run()
         if not found.routes:
             raise EngineError(refusal(model, found.inserted or "unknown text"))
         route = found.routes[0]
         evidence = EvidenceProbe(self._client, self._options, server, route, model)
         label_tokens = await evidence.label_tokens()
         problem = "" if label_tokens else await evidence.judge_problem()
+        if problem and switching and await self._refuses_switches(server, model):
+            return await self._info(listed, switching=False)
         return ServerInfo(
             server,
             model,
@@ -236,7 +242,7 @@ class Probe:
             echoes=await self._echoes(model, route),
             sees=found.sees,
             quiet_about_images=found.quiet_about_images,
-            thinking=self._options.thinking if server.plain else "auto",
+            thinking=thinking if server.plain and switching else "auto",
             judge_problem=problem,
             speculates=await self._speculates(server),
             margins=await evidence.margins(),
@@ -270,7 +276,7 @@ class Probe:
         except EngineLost:
             raise
         except EngineError as error:
-            if wanted is None or not await self._completes(wanted):
+            if wanted is None or not await self._completes(wanted, ChatRoute(OTHER)):
                 raise error from error.__cause__  # the address can be wrong
             return Listed(wanted)  # many proxies have no list
         if not entries:
@@ -284,9 +290,18 @@ class Probe:
             raise ModelNotFound(f"{url} has no model {wanted!r}: choose one of {served}")
         return entries[wanted]
 
-    async def _completes(self, model: str) -> bool:
-        """Check whether a server without a list of models has this model."""
-        route = ChatRoute(OTHER)
+    async def _refuses_switches(self, server: Server, model: str) -> bool:
+        """Check whether the fields that switch thinking are why a server refuses requests.
+
+        vLLM takes no template variables if it uses a Mistral tokenizer.
+        """
+        plain = ChatRoute(server, flags=server.plain)
+        if not server.plain or await self._completes(model, plain):
+            return False
+        return await self._completes(model, ChatRoute(server))
+
+    async def _completes(self, model: str, route: Route) -> bool:
+        """Check whether a server answers requests to a model."""
         try:
             await self._complete(
                 route, {"model": model, "max_tokens": 1, **await route.opened(TALK)}

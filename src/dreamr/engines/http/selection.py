@@ -14,7 +14,7 @@ from dreamr.engines.http.candidates import candidates
 from dreamr.engines.http.rendering import QUESTION, SEEN, TALK, Prompts, RenderedPrompts
 from dreamr.engines.http.retries import is_busy
 from dreamr.engines.http.routes import ChatRoute, Route
-from dreamr.engines.http.servers import Json, Server
+from dreamr.engines.http.servers import VLLM, Json, Server
 from dreamr.engines.http.trials import Candidate, Rejected, Trial
 from dreamr.engines.protocol import Thinking
 from dreamr.errors import EngineError, EngineLost, Unsupported
@@ -48,20 +48,22 @@ class Selection:
         model: Name of the model.
         prompts: How the server's prompts are seen.
         thinking: Whether the model should think.
+        switching: Whether the server takes fields that switch thinking, as far as it is known.
     """
 
     server: Server
     model: str
     prompts: Prompts
     thinking: Thinking
+    switching: bool = True
 
     async def run(self) -> Selected:
         """Return the routes that continue texts."""
         family = recognize(self.model)
-        off = self._flags(family.no_thinking, on=False)
+        off = self._flags(family, on=False)
         trial = Trial(self.server, self.prompts, judging=off)
         if self.thinking != "auto":
-            own = self._flags(family.thinking, on=True) if self.thinking == "on" else off
+            own = self._flags(family, on=True) if self.thinking == "on" else off
             trial = replace(trial, flags=own)
             selected = await self._select(trial)
             self._check(selected, family)
@@ -74,11 +76,14 @@ class Selection:
             return Selected(routes, text.inserted or images.inserted, True, True)
         return await self._select(trial)
 
-    def _flags(self, known: Json, *, on: bool) -> Json:
-        """Return the fields that switch thinking, none if the server has no such fields."""
-        if not self.server.plain:
+    def _flags(self, family: Family, *, on: bool) -> Json:
+        """Return the fields that switch thinking, none if there is nothing to switch."""
+        if not (self.server.plain and self.switching) or family.thinks == "never":
             return {}
-        return {"chat_template_kwargs": dict(known) or {"enable_thinking": on}}
+        known = dict(family.thinking if on else family.no_thinking)
+        if self.server is VLLM and "reasoning_effort" in known:
+            return known  # vLLM refuses template variables if it uses a Mistral tokenizer
+        return {"chat_template_kwargs": known or {"enable_thinking": on}}
 
     def _check(self, selected: Selected, family: Family) -> None:
         """Warn if thinking cannot be switched off."""

@@ -45,6 +45,7 @@ class Served:
         answers_as: Model that responses name; None if they name none.
         context: Context length in the list of models, None if it has none.
         cached: Number of cached tokens that responses report, None if they do not.
+        started: When the server started (Unix time), as its metrics tell; None if it has none.
     """
 
     owner: str = "vllm"
@@ -68,6 +69,7 @@ class Served:
     cached: int | None = None
     list_status: int = 200
     prioritized: bool = True
+    started: float | None = None
 
     def __post_init__(self) -> None:
         self.requests: list[tuple[str, Json]] = []
@@ -101,6 +103,8 @@ class Served:
                 return json_response({"prompt": "".join(self._words[i] for i in body["tokens"])})
             case "/v1/chat/completions" | "/v1/completions":
                 return self._answer(body)
+            case "/metrics" if self.started is not None:
+                return httpx2.Response(200, text=f"process_start_time_seconds {self.started}\n")
             case "/abort_request":
                 return json_response({})
         return json_response({"detail": "Not Found"}, 404)

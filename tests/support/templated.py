@@ -39,11 +39,13 @@ class Templated(Served):
         family: Name of the template.
         tokens: Whether prompts can be given as tokens (`--enable-scale-out`).
         lost: How many requests meet a server that has lost the data of an image.
+        disabled: Status of a request to an endpoint that the server does not have.
     """
 
     family: str = "qwen3_vl_instruct"
     tokens: bool = False
     lost: int = 0
+    disabled: int = 403
     prompts: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,7 +72,8 @@ class Templated(Served):
         except (jinja2.TemplateError, ValueError) as error:
             return httpx2.Response(400, json={"error": {"message": str(error)}})
         if path.startswith(("/v1/chat/completions/", "/inference")):
-            return httpx2.Response(403, json={"error": {"message": "endpoints are disabled"}})
+            error = {"message": "endpoints are disabled"}
+            return httpx2.Response(self.disabled, json={"error": error})
         return await Served.handle(self, request)
 
     def render(self, body: Json) -> str:

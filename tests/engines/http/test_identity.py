@@ -10,12 +10,14 @@ from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.engines.http.identity import Identity
 from dreamr.engines.http.retries import TransientError
-from dreamr.errors import EngineLost, RunFailed
+from dreamr.errors import EngineError, EngineLost, RunFailed
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import ScheduleConfig
 from dreamr.trace import Note, Result
+from support.scoring import Scoring
 from support.served import Json, Served
 from support.served_calls import TALK, use
+from support.templated import Templated
 
 SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
 
@@ -117,6 +119,54 @@ def test_a_server_that_comes_back_is_looked_at_again(caplog: pytest.LogCaptureFi
 
     use(served, work)
     assert "now has a context of 256 tokens instead of 1024" in caplog.text
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+@pytest.mark.usefixtures("no_pauses")
+def test_a_server_restarted_with_speculation_is_asked_for_other_tokens(noticed: bool) -> None:
+    served = Scoring(script=SCRIPT, started=1000.0)
+
+    async def work(engine: HttpEngine) -> None:
+        assert engine.server_info.label_tokens
+        served.started, served.chosen = 2000.5, 500
+        if noticed:  # by a connection that breaks; else all were idle
+            served.failures[:] = [httpx2.ReadError("gone")]
+        [evidence] = await engine.judge(Context(TALK), ["Two.\n\n"])
+        assert evidence.positive > evidence.negative
+        assert not engine.server_info.label_tokens
+
+    use(served, work)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.usefixtures("no_pauses")
+def test_a_server_restarted_without_an_endpoint_is_asked_by_another_one(seen: bool) -> None:
+    served = Templated(script=SCRIPT, family="qwen3_vl_thinking", tokens=True, started=1000.0)
+
+    async def work(engine: HttpEngine) -> None:
+        assert engine.route_name(TALK) == "tokens"
+        if seen:
+            assert await written(engine) == SCRIPT
+        served.tokens, served.disabled, served.started = False, 404, 2000.0
+        await engine.judge(Context(TALK), ["Two.\n\n"])
+        assert await written(engine) == SCRIPT
+        assert engine.route_name(TALK) != "tokens"
+
+    use(served, work)
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_a_server_that_was_not_restarted_is_not_probed_again() -> None:
+    served = Scoring(script=SCRIPT, started=1000.0)
+
+    async def work(engine: HttpEngine) -> None:
+        before = engine.server_info
+        served.failures[:] = [httpx2.ReadError("gone"), 500, 400]
+        with pytest.raises(EngineError, match="status 400"):
+            await written(engine)
+        assert engine.server_info is before
+
+    use(served, work)
 
 
 def test_requests_at_the_same_time_lead_to_one_comparison() -> None:

@@ -237,14 +237,15 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
         parser: StreamParser,
     ) -> AsyncGenerator[Chunk, None]:
         """Yield the chunks of one streamed response."""
-        await self._client.identity.ensure()  # another server can have another route
-        info = self.server_info
-        route = info.route_for(context.conversation)
-        parser.read = route.reader()
         prefix = "".join(context.prefix) + written
+        async with self._client.identity.watching():  # another server can have another route
+            info = self.server_info
+            route = info.route_for(context.conversation)
+            continued = await route.continued(context.conversation, prefix)
+        parser.read, parser.entropies = route.reader(), sampling.entropy
         body = {
             **self._common(context.conversation),
-            **await route.continued(context.conversation, prefix),
+            **continued,
             "stream": True,
             **info.server.streaming,
             "max_tokens": most,
@@ -252,11 +253,9 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
         }
         if sampling.logprobs or sampling.entropy:
             body |= route.tops(info.server.tops if sampling.entropy else 1)
-        parser.entropies = sampling.entropy
-        rid = uuid4().hex
+        rid, done, session = uuid4().hex, False, self._sessions.name(context.conversation)
         if info.server.abort:
             body["rid"] = rid
-        done, session = False, self._sessions.name(context.conversation)
         try:
             url = route.url(self._options)
             async with self._client.events(url, route.form(body), session) as events:
@@ -325,7 +324,8 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
         async def attempt() -> tuple[object, Route]:
             via = route or self.server_info.route_for(conversation)
             try:
-                request = {**self._common(conversation), "max_tokens": 1, **await body(via)}
+                async with self._client.identity.watching():
+                    request = {**self._common(conversation), "max_tokens": 1, **await body(via)}
                 url = via.url(self._options)
                 answer = await self._client.post_once(url, via.form(request), session)
             except (TransientError, EngineError):

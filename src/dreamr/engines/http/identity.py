@@ -1,8 +1,9 @@
 """Whether a server is still the one that was probed.
 
 Servers restart with other options, and a router can move an address to another model. Signs of
-that are a connection that broke, a refused request and a response that names a model not seen
-before. After a sign, nothing is sent until the server has been compared with what the probe found.
+that are a connection that broke, a refused or failed request, and a response that names a model
+not seen before. After a sign, nothing is sent until the server has been compared with what the
+probe found.
 """
 
 from __future__ import annotations
@@ -98,6 +99,10 @@ class Identity:
         before = self._changes
         try:
             yield
+        except TransientError as error:
+            if not error.busy:  # maybe a new option is why it fails
+                self._sign = True
+            raise
         except EngineLost:
             raise
         except EngineError as error:

@@ -20,7 +20,7 @@ from dreamr.engines.http.routes import Body, ChatRoute, Route
 from dreamr.engines.http.selection import Selection, refusal
 from dreamr.engines.http.servers import LLAMA_CPP, OTHER, VLLM, Server
 from dreamr.engines.http.servers import recognize as recognize_server
-from dreamr.engines.http.status import cache_block
+from dreamr.engines.http.status import cache_block, read_metrics, start_mark
 from dreamr.engines.http.window import WindowForm
 from dreamr.engines.protocol import Thinking
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
@@ -73,6 +73,7 @@ class ServerInfo:
         label_tokens: Tokens of the verdict's labels, if the server reports the probabilities of
             chosen tokens; empty if only those of the most likely ones can be asked for.
         marker: Text that stands for an image at llama.cpp, another one after each start.
+        started: When the server started, as its metrics tell it; empty if they do not.
     """
 
     server: Server
@@ -88,6 +89,7 @@ class ServerInfo:
     margins: bool = False
     label_tokens: tuple[int, ...] = ()
     marker: str = ""
+    started: str = ""
     sees: bool | None = None
     hearing: Ability | None = None
     watching: Ability | None = None
@@ -205,8 +207,9 @@ class Probe:
                 f"{short_path(before.model)}: serve the same model again"
             )
         server, context = recognize_server(listed.owner), listed.context
-        marker = await self._marker(server)
-        if (server, context, marker) == (before.server, before.context, before.marker):
+        marker, started = await self._marker(server), start_mark(await self._metrics(server))
+        same = (server, context, marker) == (before.server, before.context, before.marker)
+        if same and started in ("", before.started):
             return before
         if context != before.context:
             LOG.warning(
@@ -221,6 +224,7 @@ class Probe:
             listed.name,
             self._options.thinking,
         )
+        metrics = await self._metrics(server)
         prompts = await self._prompts(server, model)
         found = await Selection(server, model, prompts, thinking, switching).run()
         if not found.routes:
@@ -248,11 +252,13 @@ class Probe:
             margins=await evidence.margins(),
             label_tokens=label_tokens,
             marker=await self._marker(server),
-            cache_block=await self._cache_block(server),
+            started=start_mark(metrics),
+            cache_block=cache_block(metrics),
         )
 
-    async def _cache_block(self, server: Server) -> int | None:
-        return await cache_block(self._client, self._options) if server is VLLM else None
+    async def _metrics(self, server: Server) -> str:
+        """Return the metrics of vLLM, empty for other servers."""
+        return await read_metrics(self._client, self._options) if server is VLLM else ""
 
     async def _prompts(self, server: Server, model: str) -> Prompts:
         """Return how the server's prompts are seen."""

@@ -19,6 +19,7 @@ _RUNNING = re.compile(
 )
 
 _CACHE = re.compile(r"^vllm:cache_config_info\{(.*)\} ", re.MULTILINE)
+_STARTED = re.compile(r"^process_start_time_seconds (\S{1,40})\s*$", re.MULTILINE)
 _MOST_DIGITS = 9
 _LABEL = re.compile(r'(\w+)="((?:[^"\\\n]|\\.)*)"')
 
@@ -64,11 +65,8 @@ async def running(client: Client, options: HttpOptions) -> int | None:
     return sum(found) if found else None
 
 
-async def cache_block(client: Client, options: HttpOptions) -> int | None:
-    """Return the tokens of a block of vLLM's prefix cache, as its metrics tell them.
-
-    Returns:
-        0 if the cache is off, None if the metrics do not tell.
+async def read_metrics(client: Client, options: HttpOptions) -> str:
+    """Return a server's metrics, empty if it has none.
 
     Raises:
         EngineLost: If the server cannot be reached.
@@ -78,8 +76,23 @@ async def cache_block(client: Client, options: HttpOptions) -> int | None:
     except EngineLost:
         raise
     except EngineError:  # too long
-        return None
-    found = _CACHE.search(content.decode("utf-8", "replace")) if status == 200 else None
+        return ""
+    return content.decode("utf-8", "replace") if status == 200 else ""
+
+
+def start_mark(metrics: str) -> str:
+    """Return when a server started, as its metrics tell it; empty if they do not."""
+    found = _STARTED.search(metrics)
+    return found[1] if found else ""
+
+
+def cache_block(metrics: str) -> int | None:
+    """Return the tokens of a block of vLLM's prefix cache, as its metrics tell them.
+
+    Returns:
+        0 if the cache is off, None if the metrics do not tell.
+    """
+    found = _CACHE.search(metrics)
     if found is None:
         return None
     labels = dict(_LABEL.findall(found[1]))

@@ -10,6 +10,7 @@ import pytest
 
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine
+from support.served import Served
 from support.served_calls import TALK, use
 from support.templated import Templated
 
@@ -67,3 +68,24 @@ def test_the_effort_of_a_mistral_model_is_a_field_of_its_own_for_vllm(
         assert served.chats[-1]["reasoning_effort"] == "none"  # a verdict needs no thought
 
     use(served, work, thinking=thinking)
+
+
+@pytest.mark.parametrize("thinking", ["on", "off"])
+@pytest.mark.parametrize(
+    ("served", "reason"),
+    [
+        (Served(owner="library", models=("qwen3.6:27b",)), "on vLLM, SGLang and llama.cpp only"),
+        (Served(owner="", models=("mine",)), "on vLLM, SGLang and llama.cpp only"),
+        (mistral("mine"), "the server takes no chat_template_kwargs"),
+        (Served(owner="library", models=("qwen3-vl:8b-instruct",)), ""),  # never thinks
+        (Served(models=("Qwen/Qwen3.6-27B",)), ""),
+    ],
+)
+def test_a_server_whose_thinking_is_not_switched_is_named(
+    served: Served, reason: str, thinking: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(engine: HttpEngine) -> None: ...
+
+    use(served, work, thinking=thinking)
+    assert reason in caplog.text
+    assert (f"--thinking {thinking} has no effect on" in caplog.text) is bool(reason)

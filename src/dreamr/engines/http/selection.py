@@ -78,20 +78,35 @@ class Selection:
 
     def _flags(self, family: Family, *, on: bool) -> Json:
         """Return the fields that switch thinking, none if there is nothing to switch."""
-        if not (self.server.plain and self.switching) or family.thinks == "never":
+        if not self._switches or family.thinks in ("never", "always"):
             return {}
         known = dict(family.thinking if on else family.no_thinking)
         if self.server is VLLM and "reasoning_effort" in known:
             return known  # vLLM refuses template variables if it uses a Mistral tokenizer
         return {"chat_template_kwargs": known or {"enable_thinking": on}}
 
+    @property
+    def _switches(self) -> bool:
+        """Whether the server has fields that switch thinking."""
+        return bool(self.server.plain) and self.switching
+
     def _check(self, selected: Selected, family: Family) -> None:
-        """Warn if thinking cannot be switched off."""
+        """Warn if thinking cannot be switched."""
         always = family.thinks == "always" or any(route.opens for route in selected.routes)
         if self.thinking == "off" and always:
             LOG.warning(
                 "--thinking off has no effect on %s, which always thinks: serve an instruct model",
                 short_path(self.model),
+            )
+        elif not self._switches and family.thinks not in ("never", "always"):
+            reason = "it switches models on vLLM, SGLang and llama.cpp only"
+            if not self.switching:
+                reason = "the server takes no chat_template_kwargs"
+            LOG.warning(
+                "--thinking %s has no effect on %s: %s",
+                self.thinking,
+                short_path(self.model),
+                reason,
             )
 
     async def _select(self, trial: Trial) -> Selected:

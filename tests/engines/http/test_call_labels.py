@@ -10,6 +10,7 @@ from dreamr.engines.call_labels import CallLabels, labeled_calls
 from dreamr.engines.http import HttpEngine
 from support.served import Served
 from support.served_calls import SCRIPT, TALK, use
+from support.templated import Templated
 
 
 def test_all_requests_of_a_conversation_name_the_same_session() -> None:
@@ -58,8 +59,12 @@ def test_calls_with_different_salts_share_no_cache_of_the_server() -> None:
 
 
 @pytest.mark.parametrize("prioritized", [True, False])
-def test_a_server_gets_priorities_until_it_refuses_one(prioritized: bool) -> None:
+@pytest.mark.parametrize("tokens", [True, False])
+def test_a_server_gets_priorities_until_it_refuses_one(tokens: bool, prioritized: bool) -> None:
     served = Served(script=SCRIPT, prioritized=prioritized)
+    if tokens:  # the route by prompts of tokens
+        family = "qwen3_vl_thinking"
+        served = Templated(script=SCRIPT, prioritized=prioritized, family=family, tokens=True)
 
     async def work(engine: HttpEngine) -> None:
         served.requests.clear()

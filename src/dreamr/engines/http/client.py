@@ -26,6 +26,7 @@ from dreamr.errors import ContextTooLong, EngineError, Unsupported
 _ABORT_SECONDS = 2.0
 _SHORTEST_KEY = 8  # shorter ones, such as "none", also occur as words
 _MOST_BYTES = 64 * 2**20  # of one response that is not streamed
+_NEW_TOKENS = {"max_tokens", "sampling_params"}  # one of them is in each request for tokens
 _UNREAD = (400, 422)  # statuses of servers that do not have a file, among other reasons
 
 Json = dict[str, Any]
@@ -318,7 +319,7 @@ class Client:
     def _with_priority(self, body: Json | None) -> Json | None:
         """Return the body of a request for tokens with the priority of its run, if it has one."""
         priority = call_labels().priority
-        if not (priority and self.prioritized) or body is None or "max_tokens" not in body:
+        if not (priority and self.prioritized and body and body.keys() & _NEW_TOKENS):
             return body
         return {**body, "priority": priority}
 

@@ -232,6 +232,34 @@ def test_stop_at_the_limit_of_a_request_is_not_the_end() -> None:
     assert [chunk.finish for chunk in read(served, max_tokens=3)][-1] == "stop"
 
 
+def in_pairs(number: int, found: list[Json]) -> Reply:
+    """A response whose pieces have two tokens each, by a proxy that drops the usage."""
+    tokens = [event["choices"][0]["delta"]["content"] for event in found[1:-2]]
+    pairs = ["".join(tokens[place : place + 2]) for place in range(0, len(tokens), 2)]
+    pieces = [{"choices": [{"delta": {"content": pair}}]} for pair in pairs]
+    return good([*pieces, found[-2]])
+
+
+def test_a_limit_is_that_of_the_request_if_tokens_cannot_be_counted() -> None:
+    served = RawServed(SCRIPT, in_pairs)
+    chunks = read(served, options={"ahead": 4}, max_tokens=100)
+    assert (text(chunks), chunks[-1].finish) == (SCRIPT, "stop")
+    assert len(served.streamed) > 1
+    assert read(RawServed(SCRIPT, in_pairs), max_tokens=4)[-1].finish == "length"
+
+
+def test_a_full_context_ends_a_text_if_tokens_cannot_be_counted() -> None:
+    def full(number: int, found: list[Json]) -> Reply:
+        if number == 1:
+            return in_pairs(number, found)
+        return Reply([lines(found[0]), lines(found[-2]), DONE])  # a limit, and no text
+
+    served = RawServed(SCRIPT, full)
+    chunks = read(served, options={"ahead": 4}, max_tokens=100)
+    assert (text(chunks), chunks[-1].finish) == ("Two and two.\n\nThat ", "length")
+    assert len(served.streamed) == 2
+
+
 def test_retries_count_again_after_progress() -> None:
     served = RawServed(SCRIPT, lambda number, found: good(found) if number > 8 else cut(2)(found))
     assert text(read(served, options={"retries": 1})) == SCRIPT

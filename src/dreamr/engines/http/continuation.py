@@ -110,8 +110,11 @@ class Continuation:
                 yield Chunk("", 0, "length")  # what was written is kept
                 return
             self._written += parser.text
-            self._tokens += parser.tokens
-            outcome = self._outcome(parser, most, failure)
+            tokens = parser.tokens
+            if parser.finish == "length" and not parser.counted:  # pieces can have several tokens
+                tokens = most
+            self._tokens += tokens
+            outcome = self._outcome(parser, tokens >= most, failure)
             if isinstance(outcome, TransientError):
                 outcome = await self._retry(outcome, parser, failure)
             if outcome is not None:
@@ -119,9 +122,15 @@ class Continuation:
                 return
 
     def _outcome(
-        self, parser: StreamParser, most: int, failure: TransientError | None
+        self, parser: StreamParser, full: bool, failure: TransientError | None
     ) -> Finish | TransientError | None:
-        """Return how the text ended, why it was interrupted, or None to continue it at once."""
+        """Return how the text ended, why it was interrupted, or None to continue it at once.
+
+        Args:
+            parser: Parser of the response.
+            full: Whether the response has as many tokens as the request allowed.
+            failure: What interrupted the response, None if nothing did.
+        """
         self.signs.add(parser.end_sign)
         # A connection that is lost after a finish reason has lost nothing.
         whole = failure is None or isinstance(failure.final, EngineLost)
@@ -129,7 +138,7 @@ class Continuation:
             if parser.finish == "stop" and not self._usable:
                 return self._interruption("ended its answer without any text")
             # Some servers also say "stop" when the limit of the request is reached.
-            more = parser.tokens >= most and self._tokens < self.max_tokens
+            more = full and self._tokens < self.max_tokens
             return None if more and parser.text else parser.finish
         if self._tokens >= self.max_tokens:
             return "length"

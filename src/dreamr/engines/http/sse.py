@@ -103,6 +103,11 @@ class StreamParser:
         )
 
     @property
+    def counted(self) -> bool:
+        """Whether the server has reported the number of tokens."""
+        return self._reported
+
+    @property
     def empty(self) -> bool:
         """Whether nothing of a response has arrived."""
         return not (self._choices or self._closed)

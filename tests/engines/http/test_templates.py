@@ -11,9 +11,11 @@ from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.errors import EngineError, Unsupported
 from dreamr.runner import run
 from dreamr.trace import Result, RunStarted
+from support.served import Json
 from support.served_calls import use
 from support.templated import FAMILIES, TEXT_ONLY, Templated
 
+LIMIT = "dreamr.engines.http.network._MOST_BYTES"
 IMAGE = Image(bytes(range(192)), 8, 8)
 STEPS = ("First, count the circles.\n\n", "There are four of them.\n\n")
 
@@ -202,6 +204,24 @@ def test_images_are_sent_again_to_a_server_that_lost_them() -> None:
     assert sent[0]
     assert not all(sent)
     assert not sent[-1]
+
+
+def test_the_response_that_renders_images_may_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Large(Templated):
+        def _rendered(self, body: Json) -> Json:
+            found = super()._rendered(body)
+            if found["features"]:
+                found["features"]["kwargs_data"]["image"] = ["x" * 20_000]
+            return found
+
+    served = Large(script="Four", family="qwen3_vl_thinking", tokens=True)
+
+    async def work(engine: HttpEngine) -> None:
+        monkeypatch.setattr(LIMIT, 10_000)
+        stream = engine.stream(Context(TALKS["image"], STEPS), SamplingParams())
+        assert "".join([chunk.text async for chunk in stream]) == "Four"
+
+    use(served, work)
 
 
 def test_a_template_that_no_route_continues_is_refused() -> None:

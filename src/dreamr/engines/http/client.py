@@ -18,14 +18,13 @@ from dreamr.engines.http.failures import refuse, refuse_errors
 from dreamr.engines.http.fields import parse_json
 from dreamr.engines.http.identity import Identity
 from dreamr.engines.http.media_sender import MediaSender, Outgoing
-from dreamr.engines.http.network import Network
+from dreamr.engines.http.network import Network, read_body
 from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.retries import RetryPolicy, TransientError
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 
 _ABORT_SECONDS = 2.0
 _SHORTEST_KEY = 8  # shorter ones, such as "none", also occur as words
-_MOST_BYTES = 64 * 2**20  # of one response that is not streamed
 _NEW_TOKENS = {"max_tokens", "sampling_params"}  # one of them is in each request for tokens
 _UNREAD = (400, 422)  # statuses of servers that do not have a file, among other reasons
 
@@ -118,7 +117,7 @@ class Client:
         """
         try:
             async with self._network.reaching(url), self._http.stream("GET", url) as response:
-                content = await _read(response, url)
+                content = await read_body(response, url)
         except TransientError as error:
             raise error.final from error
         if response.status_code < 500:
@@ -137,7 +136,9 @@ class Client:
         except (ValueError, OverflowError):
             return None
 
-    async def post(self, url: str, body: Json, session: str | None = None) -> object:
+    async def post(
+        self, url: str, body: Json, session: str | None = None, *, more_bytes: int = 0
+    ) -> object:
         """Send a JSON body and return the JSON response.
 
         Raises the errors of `again`.
@@ -146,10 +147,13 @@ class Client:
             url: Address.
             body: Fields of the request.
             session: Name of the conversation, for routers with session affinity.
+            more_bytes: By how much the response may be longer than others.
         """
-        return await self.again(lambda: self.post_once(url, body, session))
+        return await self.again(lambda: self.post_once(url, body, session, more_bytes=more_bytes))
 
-    async def post_once(self, url: str, body: Json, session: str | None = None) -> object:
+    async def post_once(
+        self, url: str, body: Json, session: str | None = None, *, more_bytes: int = 0
+    ) -> object:
         """Send a JSON body and return the JSON response, without retries; see `post`.
 
         Raises:
@@ -157,7 +161,7 @@ class Client:
             EngineError: See `again`, also for other errors.
         """
         async with self.identity.watching():
-            return await self._json("POST", url, body, session)
+            return await self._json("POST", url, body, session, more_bytes)
 
     async def post_file(
         self, url: str, fields: Mapping[str, str], file: tuple[str, bytes, str], seconds: float
@@ -186,7 +190,7 @@ class Client:
                     timeout=timeout,
                 ) as response,
             ):
-                content = await _read(response, url)
+                content = await read_body(response, url)
                 if not response.is_success:
                     self._check(response.status_code, response.headers, content, url)
                 self._network.reached = self._network.alive = True
@@ -242,10 +246,15 @@ class Client:
                 await retry_policy.wait(error)
 
     async def _json(
-        self, method: str, url: str, body: Json | None, session: str | None = None
+        self,
+        method: str,
+        url: str,
+        body: Json | None,
+        session: str | None = None,
+        more_bytes: int = 0,
     ) -> object:
         async with self._answer(method, url, body, session) as (response, request):
-            value = parse_json(await _read(response, url), url)
+            value = parse_json(await read_body(response, url, more_bytes), url)
             self._refuse_errors(value, url, request)
         if method == "POST":
             self.identity.note(value, url)
@@ -255,7 +264,7 @@ class Client:
         self, method: str, url: str, body: Json | None, session: str | None = None
     ) -> tuple[httpx2.Headers, bytes]:
         async with self._answer(method, url, body, session) as (response, _):
-            return response.headers, await _read(response, url)
+            return response.headers, await read_body(response, url)
 
     @asynccontextmanager
     async def events(
@@ -306,7 +315,7 @@ class Client:
                         media.arrived(request)
                         yield response, request
                         return
-                    content = await _read(response, url)
+                    content = await read_body(response, url)
                 if sent is not body and _refuses_priority(response.status_code, content):
                     self.prioritized = False
                     continue
@@ -385,17 +394,3 @@ async def _with_media(
             yield request
         except ContextTooLong as error:
             raise request.explained(error, media.limits.pixels) from error
-
-
-async def _read(response: httpx2.Response, url: str) -> bytes:
-    """Return the body of a response.
-
-    Raises:
-        EngineError: If it is too large.
-    """
-    content = bytearray()
-    async for piece in response.aiter_bytes():
-        content += piece
-        if len(content) > _MOST_BYTES:
-            raise EngineError(f"{url} returned more than {_MOST_BYTES >> 20} MiB")
-    return bytes(content)

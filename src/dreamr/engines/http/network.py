@@ -22,6 +22,7 @@ from dreamr.engines.http.retries import TransientError
 from dreamr.errors import EngineError, EngineLost, ModelNotFound
 
 _IDLE_SECONDS = 4.0  # of a connection that is kept; servers with uvicorn close theirs after 5
+_MOST_BYTES = 64 * 2**20  # of one response that is not streamed
 _HOST_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _UNTRUSTED = (2, 18, 19, 20, 21)  # no path to a certificate authority that is known
@@ -326,3 +327,22 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, httpx2.RemoteProtocolError):  # its text quotes the bytes received
         return "the answer is not valid HTTP"
     return text or "no reason given"
+
+
+async def read_body(response: httpx2.Response, url: str, more: int = 0) -> bytes:
+    """Return the body of a response.
+
+    Args:
+        response: The response.
+        url: Address, for messages.
+        more: By how many bytes it may be longer than others.
+
+    Raises:
+        EngineError: If it is too large.
+    """
+    content, most = bytearray(), _MOST_BYTES + more
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > most:
+            raise EngineError(f"{url} returned more than {most >> 20} MiB")
+    return bytes(content)

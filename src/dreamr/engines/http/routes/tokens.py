@@ -25,6 +25,8 @@ from dreamr.engines.http.servers import Json
 _KEPT = 256  # rendered conversations
 _TEXTS = 1024  # tokenized texts
 _AT_ONCE = 16  # texts that are tokenized side by side
+# A rendered image has about 17 bytes a pixel. Servers may enlarge small ones or cut them in tiles.
+_BYTES_PER_PIXEL, _FEWEST_PIXELS = 64, 2**20
 _OUTSIDE = frozenset({"model", "stream", "stream_options", "cache_salt", "token_ids", "features"})
 _DATA = ("kwargs_data", "mm_metadata")
 
@@ -115,7 +117,9 @@ class TokensRoute(OpenAiRoute):
         # Rendering goes around the cache of images.
         turns = messages(conversation, whole_images=True)
         body = {"model": self.model, "messages": turns, **self.flags, **tool_fields(conversation)}
-        answer = Field(await self.client.post(url, body), url)
+        pixels = sum(max(one.width * one.height, _FEWEST_PIXELS) for one in conversation.images)
+        response = await self.client.post(url, body, more_bytes=_BYTES_PER_PIXEL * pixels)
+        answer = Field(response, url)
         tokens = [token.value for token in answer.get("token_ids").items()]
         if not tokens:
             raise answer.get("token_ids").unreadable("tokens")

@@ -66,6 +66,8 @@ class Family:
             or 'optional' (if it is switched on). None: unknown.
         thinking: Template variables that switch thinking on.
         no_thinking: Template variables that switch thinking off.
+        tags: Text before and after a thought, if it consists of special tokens, which servers leave
+            out by default. None: tags such as `<think>`, which they keep.
         closing: Text that closes a thought early, as the vendor documents it. None: the tag alone.
         delimiter: End of a step. None: a blank line.
         min_step_tokens: Steps shorter than this are joined with the next one. None: 8 for models
@@ -82,6 +84,7 @@ class Family:
     thinks: Thinks | None = None
     thinking: Mapping[str, Any] = field(default_factory=dict)
     no_thinking: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, str] | None = None
     closing: str | None = None
     delimiter: str | None = None
     min_step_tokens: int | None = None
@@ -160,6 +163,8 @@ def _entries(
     for row in rows:
         ids = tuple(re.compile(pattern) for pattern in row.pop("ids"))
         types = frozenset(row.pop("model_types", ()))
+        if "tags" in row:
+            row["tags"] = tuple(row["tags"])
         for mode in ("thinking_sampling", "sampling"):
             if mode in row:
                 row[mode] = VendorSampling(**row[mode])

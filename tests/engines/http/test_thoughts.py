@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import PIL.Image
 import pytest
 
@@ -9,7 +11,7 @@ from dreamr.conversation import Conversation, read_image
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine
 from dreamr.errors import EngineError, Unsupported
-from support.served import PLAIN, THINKING, Served
+from support.served import PLAIN, THINKING, Json, Served
 from support.served_calls import SCRIPT, TALK, read, text, use
 
 
@@ -70,3 +72,50 @@ def test_the_probe_sees_whether_the_template_opens_a_thought(template: str, open
         assert engine.server_info.opens_thought is opens
 
     use(served, work)
+
+
+GEMMA = ("<|channel>thought\n", "So it is.", "\n<channel|>", "Four")
+MAGISTRAL = ("[THINK]", "So it is.", "[/THINK]", "Four")
+
+
+def hidden(pieces: tuple[str, ...], body: Json) -> str:
+    """What a model writes in pieces, without its special tokens unless they are asked for."""
+    opening, thought, _, answer = pieces
+    if body.get("skip_special_tokens") is False:
+        return "".join(pieces)
+    return f"{opening.replace('<|channel>', '').replace('[THINK]', '')}{thought}\n{answer}"
+
+
+@pytest.mark.parametrize("owner", ["vllm", "sglang"])
+@pytest.mark.parametrize(
+    ("model", "pieces", "thinking"),
+    [
+        ("gemma-4-E4B-it", GEMMA, "on"),
+        ("Magistral-Small-2509", MAGISTRAL, "auto"),
+        ("Mistral-Medium-3.5-128B", MAGISTRAL, "on"),
+    ],
+)
+def test_tags_that_are_special_tokens_are_kept(
+    model: str, pieces: tuple[str, ...], thinking: str, owner: str
+) -> None:
+    served = Served(owner=owner, models=(model,), said=partial(hidden, pieces))
+    chunks = read(served, options={"thinking": thinking})
+    assert text(chunks) == "".join(pieces)
+
+
+@pytest.mark.parametrize("thinking", ["auto", "off"])
+def test_special_tokens_stay_out_of_a_text_without_a_thought(thinking: str) -> None:
+    served = Served(models=("gemma-4-E4B-it",), script="Four")
+    assert text(read(served, options={"thinking": thinking})) == "Four"
+    assert "skip_special_tokens" not in served.chats[-1]
+
+
+@pytest.mark.parametrize(
+    ("model", "pieces"), [("gemma-4-E4B-it", GEMMA), ("Magistral-Small-2509", MAGISTRAL)]
+)
+def test_reasoning_in_a_separate_field_gets_the_tags_of_its_family(
+    model: str, pieces: tuple[str, ...]
+) -> None:
+    served = Served(models=(model,), parsed=True, said=lambda body: "So it is. </think> Four")
+    opening, _, closing, answer = pieces
+    assert text(read(served)) == f"{opening}So it is. {closing}{answer}"

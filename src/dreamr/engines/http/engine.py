@@ -226,7 +226,7 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
         info = self.server_info
         route = info.route_for(conversation)
         url = route.url(self._options)
-        return StreamParser.after(before, route, echoes=info.echoes, parses=self._parses, url=url)
+        return StreamParser.after(before, route, info, parses=self._parses, url=url)
 
     async def _request(
         self,
@@ -247,7 +247,7 @@ class HttpEngine(AnswersOverHttp, ClosingEngine):
             **self._common(context.conversation),
             **continued,
             "stream": True,
-            **info.server.streaming,
+            **info.streaming(context.conversation),
             "max_tokens": most,
             **drawn(sampling, info.server),
         }

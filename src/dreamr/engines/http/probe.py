@@ -18,12 +18,13 @@ from dreamr.engines.http.options import HttpOptions
 from dreamr.engines.http.rendering import STEP, TALK, CountedPrompts, Prompts, RenderedPrompts
 from dreamr.engines.http.routes import Body, ChatRoute, Route
 from dreamr.engines.http.selection import Selection, refusal
-from dreamr.engines.http.servers import LLAMA_CPP, OTHER, VLLM, Server
+from dreamr.engines.http.servers import LLAMA_CPP, OTHER, VLLM, Json, Server
 from dreamr.engines.http.servers import recognize as recognize_server
 from dreamr.engines.http.status import cache_block, read_metrics, start_mark
 from dreamr.engines.http.window import WindowForm
 from dreamr.engines.protocol import Thinking
 from dreamr.errors import EngineError, EngineLost, ModelNotFound, Unsupported
+from dreamr.steps import THINK, THOUGHT
 
 LOG = logging.getLogger("dreamr.engines.http")
 
@@ -159,6 +160,19 @@ class ServerInfo:
             return False
         switched_on = self.thinking == "on" and recognize(self.model).thinks != "never"
         return True if switched_on else None
+
+    @property
+    def tags(self) -> tuple[str, str]:
+        """Text before and after a thought, for a server that removes it."""
+        return recognize(self.model).tags or (f"{THINK}\n", f"\n{THOUGHT}\n\n")
+
+    def streaming(self, conversation: Conversation) -> Json:
+        """Return the fields of a streamed request; it keeps the tags of thoughts."""
+        family, thinks = recognize(self.model), self.thinks_about(conversation)
+        if thinks is None:
+            thinks = family.thinks in ("always", "default")
+        special = self.server.special if thinks and family.tags is not None else {}
+        return {**self.server.streaming, **special}
 
     def most_at_once(self, ahead: int) -> int:
         """Return the most tokens of one request; servers refuse more than the model's context.

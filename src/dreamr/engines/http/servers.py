@@ -19,6 +19,7 @@ class Server:
         continuing: Fields of a request that continues the last assistant message.
         streaming: Fields of a streamed request.
         plain: Fields that keep a reasoning model from thinking.
+        special: Fields of a streamed request whose text has the special tokens that are written.
         tops: Maximum number of most probable tokens that a request may ask for.
         render: Endpoint that returns rendered prompts; None if there is none.
         abort: Path that aborts a request by its `rid`; None if closing the connection aborts it.
@@ -42,6 +43,7 @@ class Server:
     continuing: Json = field(default_factory=dict)
     streaming: Json = field(default_factory=dict)
     plain: Json = field(default_factory=dict)
+    special: Json = field(default_factory=dict)
     tops: int = 20
     render: Literal["tokenize", "apply-template"] | None = None
     abort: str | None = None
@@ -58,6 +60,7 @@ class Server:
 
 _GOING_ON = {"continue_final_message": True, "add_generation_prompt": False}
 _PLAIN = {"chat_template_kwargs": {"enable_thinking": False}}
+_SPECIAL = {"skip_special_tokens": False}
 _COUNTED = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 _COUNTED_LAST = {"stream_options": {"include_usage": True}}
 
@@ -69,11 +72,11 @@ _UNPENALIZED = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 _NEUTRAL = {**_UNPENALIZED, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 
 VLLM = Server(
-    "vLLM", "vllm", _GOING_ON, _COUNTED, _PLAIN, render="tokenize", salted=True, prioritized=True,
-    image_ids="uuid", webp=True, sampling=_FULL, neutral=_NEUTRAL,
+    "vLLM", "vllm", _GOING_ON, _COUNTED, _PLAIN, _SPECIAL, render="tokenize", salted=True,
+    prioritized=True, image_ids="uuid", webp=True, sampling=_FULL, neutral=_NEUTRAL,
 )  # fmt: skip
 SGLANG = Server(
-    "SGLang", "sglang", {"continue_final_message": True}, _COUNTED_LAST, _PLAIN,
+    "SGLang", "sglang", {"continue_final_message": True}, _COUNTED_LAST, _PLAIN, _SPECIAL,
     render="tokenize", abort="/abort_request", image_ids="content_hash", audio_urls=True,
     webp=True, sampling=_FULL, neutral={**_NEUTRAL, "top_k": -1},
 )  # fmt: skip

@@ -12,6 +12,7 @@ from dreamr.engines.http.events import DONE
 from dreamr.engines.http.fields import Characters
 from dreamr.engines.http.finish_reasons import read_finish
 from dreamr.engines.http.logprobs import chosen_logprobs, first_entropy
+from dreamr.engines.http.probe import ServerInfo
 from dreamr.engines.http.routes import Route
 from dreamr.engines.protocol import Chunk
 from dreamr.errors import EngineError
@@ -42,6 +43,7 @@ class StreamParser:
         echo: Text that the server repeats before its continuation, and that is removed.
         trimmed: White space at the end of the text before this response that the server has not
             seen. The model begins with it, and it is removed.
+        tags: Text before and after a thought.
         url: Address of the server, for messages.
         read: Reads the fields of an event.
         text: Text so far.
@@ -58,6 +60,7 @@ class StreamParser:
     entropies: bool = False
     echo: str = ""
     trimmed: str = ""
+    tags: tuple[str, str] = (f"{THINK}\n", f"\n{THOUGHT}\n\n")
     url: str = "the server"
     read: Callable[[object, str], Completion] = Completion.read
     text: str = ""
@@ -81,14 +84,14 @@ class StreamParser:
 
     @classmethod
     def after(
-        cls, before: str, route: Route, *, echoes: bool, parses: bool, url: str
+        cls, before: str, route: Route, info: ServerInfo, *, parses: bool, url: str
     ) -> StreamParser:
         """Return the parser of a response that continues a text.
 
         Args:
             before: The assistant's text so far.
             route: Route of the request.
-            echoes: Whether the server repeats the text before its continuation.
+            info: What is known of the server.
             parses: Whether the server has sent parsed reasoning.
             url: Address of the server, for messages.
         """
@@ -97,8 +100,9 @@ class StreamParser:
             opened=inside,
             outside=bool(before.strip()) and not inside,
             parses=parses,
-            echo=before if echoes else "",
+            echo=before if info.echoes else "",
             trimmed=before[len(before.rstrip()) :] if route.trims else "",
+            tags=info.tags,
             url=url,
         )
 
@@ -206,9 +210,9 @@ class StreamParser:
     def _tagged(self, thought: str, content: str) -> str:
         self.parses = self.parses or bool(thought)
         if thought and not (self._thinking or self.opened or self.outside):
-            thought = f"{THINK}\n{thought}"
+            thought = self.tags[0] + thought
         if content and (thought or self._thinking or (self.opened and self.parses)):
-            content = f"\n{THOUGHT}\n\n{content}"
+            content = self.tags[1] + content
         self._thinking = not content and bool(thought or self._thinking)
         self.opened = self.opened and not content
         return thought + content

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dreamr.cli.app import build_app
+from support.scripts import run_script
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -105,11 +104,10 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["results"])
-def test_a_generated_page_is_current(name: str) -> None:
-    made = subprocess.run(
-        [sys.executable, DOCS / "generate" / f"{name}.py"], capture_output=True, check=True
-    )
-    assert made.stdout.decode() == (DOCS / f"{name}.md").read_text(encoding="utf-8"), "scripts/docs"
+def test_a_generated_page_is_current(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run_script(DOCS / "generate" / f"{name}.py")
+    made = capsys.readouterr().out
+    assert made == (DOCS / f"{name}.md").read_text(encoding="utf-8"), "scripts/docs"
 
 
 NUMBER = re.compile(r"(?<![\w.,:/-])\d+(?:[.,]\d+)*(?![\w.,]*\w)")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import runpy
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.scripts import run_script
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "scale.py"
@@ -105,9 +105,7 @@ def test_figures_in_sentences_are_as_in_the_results() -> None:
 
 def test_the_results_are_those_that_the_script_computes(tmp_path: Path) -> None:
     out = tmp_path / "scale.json"
-    subprocess.run(
-        [sys.executable, SCRIPT, "--out", out], check=True, capture_output=True, timeout=300
-    )
+    run_script(SCRIPT, "--out", out)
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found.pop("provenance")
     assert found == {name: value for name, value in RESULTS.items() if name != "provenance"}

@@ -254,13 +254,13 @@ SEEDS = [
 ]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=200))
 def test_garbage_raises_nothing_but_conversation_errors(data: bytes) -> None:
     read_or_refuse(data)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(st.sampled_from(SEEDS), st.data())
 def test_flipped_bytes_raise_nothing_but_conversation_errors(
     seed: bytes, data: st.DataObject

@@ -104,14 +104,14 @@ def test_the_whole_file_is_accepted_by_both() -> None:
     assert list(VALIDATOR.iter_errors(WHOLE)) == []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mutated())
 def test_reader_and_schema_accept_the_same_values(document: Any) -> None:
     faults, is_valid = read(document), VALIDATOR.is_valid(document)
     assert (not faults) == is_valid, faults
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(sorted(RUN_FIELDS)), VALUES)
 def test_reader_and_schema_agree_about_each_option(name: str, value: Any) -> None:
     document = copy.deepcopy(WHOLE)

@@ -47,7 +47,7 @@ OPTIONS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(METHODS), ENGINES, ENGINES, OPTIONS, st.integers(1, 8))
 def test_every_token_is_counted_once_and_every_lane_is_closed(
     method: str, big: ScriptedEngine, small: ScriptedEngine, options: ScheduleConfig, cap: int

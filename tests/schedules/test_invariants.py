@@ -62,7 +62,7 @@ def drive(
     return Adversary(method, world, options, pace, seed, failures, fragile).run()
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     st.sampled_from(STEPWISE),
     WORLDS,
@@ -90,7 +90,7 @@ def test_the_invariants_hold(
         assert outcome.finished.error is None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(WORLDS, OPTIONS, PACES, SEEDS, st.sampled_from([0.0, 0.1]))
 def test_the_invariants_hold_if_steps_are_judged_alone(
     world: World, options: ScheduleConfig, pace: Pace, seed: int, failures: float

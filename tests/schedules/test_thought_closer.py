@@ -239,7 +239,7 @@ def test_parse_judges_the_steps_before_a_refused_one() -> None:
 # Any run
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from([name for name in METHODS if name != "token-sd"]),
     st.integers(0, 2**32),

@@ -105,9 +105,31 @@ def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return copy
 
 
-def test_a_training_writes_a_draft_a_log_and_provenance(tmp_path: Path) -> None:
-    target = Scripted()
-    model = train(tmp_path / "out", target, step_credit=True)
+class Whole(NamedTuple):
+    """A training of all steps, which is not interrupted.
+
+    Attributes:
+        out: Its folder.
+        model: Its draft.
+        target: Its target.
+    """
+
+    out: Path
+    model: Path
+    target: Scripted
+
+
+STEP_CREDIT: dict[str, Any] = {"step_credit": True, "micro_batch": 2}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    out, target = tmp_path_factory.mktemp("whole") / "out", Scripted()
+    return Whole(out, train(out, target, **STEP_CREDIT), target)
+
+
+def test_a_training_writes_a_draft_a_log_and_provenance(whole: Whole) -> None:
+    model = whole.model
     changed = load_file(model / "model.safetensors")
     start = load_file(START / "model.safetensors")
     assert changed.keys() == start.keys()
@@ -117,11 +139,11 @@ def test_a_training_writes_a_draft_a_log_and_provenance(tmp_path: Path) -> None:
         if file.suffix != ".safetensors":
             assert (model / file.name).read_bytes() == file.read_bytes(), file.name
     assert json.loads((model / "training.json").read_text())["sapo"]["steps"] == 3
-    log = rows(tmp_path / "out")
+    log = rows(whole.out)
     assert [row["step"] for row in log] == ["1", "2", "3"]
     for name in ("reward_outcome", "reward_draft", "reward_length", "acceptance", "tokens", "kl"):
         assert all(math.isfinite(float(row[name])) for row in log), name
-    assert all(not engine.alive for engine in target.engines)
+    assert all(not engine.alive for engine in whole.target.engines)
 
 
 def test_every_token_has_the_advantage_of_its_step(
@@ -272,29 +294,36 @@ def test_the_trained_draft_can_be_loaded_by_the_local_engine(folder: Path) -> No
     assert anyio.run(opened) == "Answer:"
 
 
-@pytest.mark.parametrize("options", [{"step_credit": True, "micro_batch": 2}, {"lora": 2}])
-def test_a_killed_training_resumes_to_the_same_weights(
-    tmp_path: Path, options: dict[str, Any]
-) -> None:
-    whole = train(tmp_path / "whole", **options)
+def test_a_killed_training_resumes_to_the_same_weights(whole: Whole, tmp_path: Path) -> None:
+    check_resumption(whole.out, tmp_path / "killed", STEP_CREDIT)
+
+
+def test_a_killed_training_of_adapters_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"lora": 2}
+    train(tmp_path / "whole", **options)
+    check_resumption(tmp_path / "whole", tmp_path / "killed", options)
+
+
+def check_resumption(whole: Path, killed: Path, options: dict[str, Any]) -> None:
+    """Compare a training that is killed and resumed with the one in `whole`."""
 
     def kill(step: int, row: object) -> None:
         if step == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", on_step=kill, **options)
-    assert not (tmp_path / "killed" / "draft").exists()
-    resumed = train(tmp_path / "killed", **options)
+        train(killed, on_step=kill, **options)
+    assert not (killed / "draft").exists()
+    train(killed, **options)
     expected, found, start = (
-        load_file(path / "model.safetensors") for path in (whole, resumed, START)
+        load_file(path / "model.safetensors") for path in (whole / "draft", killed / "draft", START)
     )
     assert expected.keys() == found.keys() == start.keys()  # with adapters, too, a whole model
     assert all(expected[name].equal(found[name]) for name in expected)
     timed = ("seconds", "samples_per_second")
     first, second = (
-        [{k: v for k, v in row.items() if k not in timed} for row in rows(tmp_path / name)]
-        for name in ("whole", "killed")
+        [{k: v for k, v in row.items() if k not in timed} for row in rows(out)]
+        for out in (whole, killed)
     )
     assert first == second
 

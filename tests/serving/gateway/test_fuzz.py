@@ -1,4 +1,4 @@
-"""Thousands of random request bodies, and random requests to every route."""
+"""Random request bodies for every API, and random requests to every route."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.gateways import CHAT, Gateway, use
 from support.listening import listening
 from support.pairs import Pair
 
-BODIES = 1_000  # of each API
+BODIES = 600  # of each API
 AGAIN = 600  # of them that are sent again: the first time imports and caches take memory too
 # While they are sent again, as a leak of one object of 250 bytes a request exceeds.
 GROWTH = Allocated(blocks=7 * AGAIN // 10, large_bytes=250 * AGAIN)
@@ -27,7 +27,7 @@ KEPT = {"/v1/responses": Allocated(blocks=1_800, large_bytes=1_200_000)}  # they
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", VALID)
-def test_thousands_of_random_bodies_cause_no_500_and_no_leak(path: str) -> None:
+def test_random_bodies_cause_no_500_and_no_leak(path: str) -> None:
     async def work(gate: Gateway) -> None:
         statuses: dict[int, int] = {}
         half = Allocated(0, 0)
@@ -92,7 +92,7 @@ HEADERS = (
     "Content-Encoding: gzip", "Range: bytes=0-1", "X: " + "y" * 9000, "bad header", ": x",
     "\x00: x",
 )  # fmt: skip
-REQUESTS = 1_500
+REQUESTS = 600
 
 
 def requests(draws: random.Random) -> Any:
@@ -168,4 +168,4 @@ def test_random_requests_to_every_route_cause_no_500() -> None:
         anyio.run(main, int(url.rpartition(":")[2]))
         assert httpx2.get(f"{url}/health").json()["status"] == "ok"
     assert {200, 400, 404, 405, 415} <= set(statuses)
-    assert statuses[200] > 20
+    assert statuses[200] > 8

@@ -57,10 +57,12 @@ def test_a_draft_is_checked_where_it_solves_problems_and_not_where_it_learns_the
     assert main(argv.split(), open_model=Pair()) == 0
 
 
-@pytest.mark.parametrize("command", ["calibrate --risk 0.9", "train measure"])
+@pytest.mark.parametrize("command", ["calibrate --risk 0.99", "train measure"])
 def test_untrained_runs_any_task(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = f"{command} --problems 1 --task clip --untrained --out {tmp_path}/out"
-    main(argv.split(), open_model=Pair())
+    out = tmp_path / "out"
+    argv = f"{command} --problems 1 --task clip --untrained --out {out}"
+    assert main(argv.split(), open_model=Pair()) == 0
     assert "trained" not in capsys.readouterr().err
+    assert '"clip"' in out.read_text(encoding="utf-8")

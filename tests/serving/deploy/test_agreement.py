@@ -129,12 +129,13 @@ def test_services_of_kubernetes_reach_their_pods(name: str) -> None:
         assert ports[port["targetPort"]] == port["port"]
 
 
-@pytest.mark.parametrize("name", ["servers", "started", "replicas"])
+@pytest.mark.parametrize("name", ["started", "replicas"])
 def test_addresses_in_kubernetes_are_those_of_its_services(name: str) -> None:
     services = of_kind("Service", name)
     ports = {key: one["spec"]["ports"][0]["port"] for key, one in services.items()}
     gateway = yaml.safe_load(files(name, "kubernetes")["config/pair.yaml"])
     started = {n for n, model in pair_file(name).models.items() if model.launch}
+    assert started
     for model in started:
         host, port = gateway["models"][model]["url"].split("/")[2].split(":")
         assert ports[host] == int(port)

@@ -28,12 +28,27 @@ def test_even_spacing_takes_the_ends_and_what_is_nearest_between(
 ) -> None:
     indices = evenly_spaced(found, count)
     assert list(indices) == sorted(set(indices))
-    assert len(indices) == min(count, len(found)) or len(indices) <= count
-    if count > 1:
+    if len(found) <= count:
+        assert list(indices) == list(range(len(found)))
+        return
+    first, last = found[0], found[-1]
+    if count == 1:
+        even = [(first + last) / 2]
+    else:
         assert indices[0] == 0
         assert indices[-1] == len(found) - 1
-    for index in indices:
-        assert 0 <= index < len(found)
+        even = [first + (last - first) * k / (count - 1) for k in range(count)]
+    least = [min(distances(found, one)) for one in even]
+    taken = [found[index] for index in indices]
+    assert [min(distances(taken, one)) for one in even] == least
+    assert all(
+        any(abs(time - one) == best for one, best in zip(even, least, strict=True))
+        for time in taken
+    )
+
+
+def distances(found: list[float], time: float) -> list[float]:
+    return [abs(other - time) for other in found]
 
 
 @given(st.integers(2, 40), st.integers(0, 400))
@@ -53,7 +68,7 @@ def test_one_frame_is_the_middle_one() -> None:
 @given(times, st.floats(-10, 2e5))
 def test_no_time_is_nearer_than_the_nearest(found: list[float], time: float) -> None:
     best = abs(found[nearest(found, time)] - time)
-    assert best == min(abs(other - time) for other in found)
+    assert best == min(distances(found, time))
 
 
 def test_a_rate_takes_that_many_frames_a_second() -> None:

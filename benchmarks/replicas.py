@@ -284,7 +284,7 @@ def scaling(options: argparse.Namespace, flags: list[str]) -> list[dict[str, Any
     for count in options.replicas:
         with gateways(count, options.places, flags, options.in_process) as replicas:
             found = anyio.run(closed_loop, replicas, options.places, options.seconds)
-        first = rows[0]["streams_per_second"] if rows else found["streams_per_second"]
+        first = rows[0]["streams_per_second"] if rows else found["streams_per_second"]  # of one
         rows.append({"replicas": count, **found, "ratio": found["streams_per_second"] / first})
         print(
             f"{count} replicas: {found['streams_per_second']:.1f} streams/s, "
@@ -361,6 +361,8 @@ def main() -> int:
     parser.add_argument("--step-seconds", type=float, default=STEP_SECONDS, help="over HTTP")
     parser.add_argument("--serve-model", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.replicas[0] != 1:
+        parser.error("--replicas must begin with 1: the others are compared with one replica")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if options.serve_model:

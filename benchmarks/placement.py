@@ -6,8 +6,9 @@
 Three servers of the bundled pair, each on a core of its own: the target by vLLM on one core; on the
 other core the draft by llama.cpp and, alternately, by vLLM. Only one of the drafts works at a time.
 First, `dreamr doctor --json` measures the costs of both placements, and the plan ranks them. Then
-both placements answer the same problems, in turns of a few problems, with the target alone between
-them. The figures name both rankings and whether they agree.
+both placements and the target alone answer the same problems, in turns of a few problems. Each turn
+begins with another of the three, and servers compute every prompt again. The figures name both
+rankings and whether they agree.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from dreamr_testbed.suites import load_docmath
 
 from dreamr import Reasoner, RunOptions
 from dreamr._provenance import provenance
+from dreamr.evaluation.tasks import Item
 from dreamr.sizing.measured import read_placements
 from dreamr.sizing.plan import measured_candidates, rank
 
@@ -151,7 +153,6 @@ def planned(folder: Path, acceptance: float) -> dict[str, dict[str, Any]]:
 async def measure(problems: int, turn: int, seed: int) -> dict[str, list[float]]:
     """Return the seconds of each problem by placement."""
     items = load_docmath(problems + WARM_UP, seed, "test")
-    seconds: dict[str, list[float]] = {name: [] for name in (*PLACEMENTS, ALONE)}
     async with AsyncExitStack() as stack:
         readers = {
             name: await stack.enter_async_context(
@@ -162,13 +163,28 @@ async def measure(problems: int, turn: int, seed: int) -> dict[str, list[float]]
         readers[ALONE] = await stack.enter_async_context(
             Reasoner(RunOptions(method="target", target=url(TARGET), seed=seed))
         )
-        for start in range(0, len(items), turn):
-            for name, reasoner in readers.items():
-                for item in items[start : start + turn]:
-                    began = time.perf_counter()
-                    await reasoner.reason(item.conversation)
-                    seconds[name].append(time.perf_counter() - began)
+        seconds = await answer_all(readers, items, turn)
     return {name: found[WARM_UP:] for name, found in seconds.items()}
+
+
+async def answer_all(
+    readers: Mapping[str, Reasoner], items: Sequence[Item], turn: int
+) -> dict[str, list[float]]:
+    """Let each reasoner answer all problems, in turns; return the seconds of each problem."""
+    seconds: dict[str, list[float]] = {name: [] for name in readers}
+    for number, start in enumerate(range(0, len(items), turn)):
+        # Another one is first in each turn: nothing that a turn leaves always favors the same.
+        first = number % len(readers)
+        names = list(readers)
+        for name in names[first:] + names[:first]:
+            for item in items[start : start + turn]:
+                # They share a target, which has computed the prompt for the ones before.
+                for model in readers[name].models.values():
+                    model.engine.forget(item.conversation)
+                began = time.perf_counter()
+                await readers[name].reason(item.conversation)
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
 
 
 def figures(expected: dict[str, Any], seconds: dict[str, list[float]]) -> dict[str, Any]:

@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import pytest
 import typer
 from dreamr_testbed import PAIR
+from dreamr_testbed.suites import load_docmath
 
+from dreamr import Conversation, Reasoner, RunOptions
 from dreamr.cli.app import build_app
+from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
 from support.scripts import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -61,3 +65,29 @@ def test_dreamr_train_accepts_the_flags_of_each_ablation(variant: Any, tmp_path:
     command = train.commands["from-traces" if variant.records else "sapo"]
     records = [str(tmp_path)] if variant.records else []
     command.make_context(command.name, [*records, "--out", str(tmp_path), *variant.flags])
+
+
+def test_placements_take_turns_at_being_first_and_find_no_prompt_cached() -> None:
+    done: list[tuple[str, str]] = []
+
+    def reasoner(name: str) -> Reasoner:
+        class Watched(ScriptedEngine):
+            def forget(self, conversation: Conversation) -> None:
+                done.append((name, "forgets"))
+
+        def script(context: Context) -> str:
+            done.append((name, "answers"))
+            return "Answer: 1"
+
+        async def opened(source: ModelSource) -> Model:
+            return Model(Watched(script=script))
+
+        return Reasoner(RunOptions(method="target"), open_model=opened)
+
+    async def work() -> None:
+        async with reasoner("a") as one, reasoner("b") as other:
+            await answer_all({"a": one, "b": other}, load_docmath(3, 0, "test"), 2)
+
+    answer_all = runpy.run_path(str(ROOT / "benchmarks" / "placement.py"))["answer_all"]
+    anyio.run(work)
+    assert done == [(name, act) for name in "aabbba" for act in ("forgets", "answers")]

@@ -91,3 +91,11 @@ def test_placements_take_turns_at_being_first_and_find_no_prompt_cached() -> Non
     answer_all = runpy.run_path(str(ROOT / "benchmarks" / "placement.py"))["answer_all"]
     anyio.run(work)
     assert done == [(name, act) for name in "aabbba" for act in ("forgets", "answers")]
+
+
+@pytest.mark.parametrize(("bytes_a_body", "is_good"), [(100, True), (5_000, False)])
+def test_memory_that_grows_with_the_bodies_is_a_fault(bytes_a_body: int, is_good: bool) -> None:
+    judge = runpy.run_path(str(ROOT / "benchmarks" / "api_fuzz.py"))["is_good"]
+    grown = bytes_a_body * 5_000
+    found = {"bodies": 10_000, "fault_count": 0, "open_streams": 0}
+    assert judge("/v1/messages", {**found, "grown_bytes_in_second_half": grown}) == is_good

@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py [--out FILE.json] [--prices FILE.toml] [--assume NAME=VALUE]
 
-Nothing is measured here. Costs of the gateway come from the result files of gateway.py and
-http_overhead.py, those of the models from the simulator with the rates of named devices, prices
-from a table. Values without a source are inputs: the class `Assumed` lists them, and --assume
-changes them.
+Nothing is measured here. Costs of the gateway come from the result files of gateway.py,
+overhead.py and http_overhead.py, those of the models from the simulator with the rates of named
+devices, prices from a table. Values without a source are inputs: the class `Assumed` lists them,
+and --assume changes them.
 
 For each number of replicas: answers per second at a stated utilization; sets of engines that serve
 them; requests to engines, commands of the store and readiness checks per second; open streams and
@@ -37,6 +37,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PRICES = ROOT / "examples" / "machines" / "prices.toml"
 TARGET, DRAFT = "Qwen/Qwen3-VL-32B-Instruct-FP8", "Qwen/Qwen3-VL-2B-Instruct"
 REPLICAS = (1, 10, 100, 1000)
+REFUSED = 4  # one of this many steps is rejected, in the measurement that is nearest to LIKELY
 STEPS = 41  # of an answer: 40 steps and the final answer, as in the simulator
 LATENCY = 20.0  # longest mean seconds of a question
 SHOWN = 5  # offers
@@ -104,16 +105,20 @@ def seconds_of_gateway() -> dict[str, float]:
     """Return processor seconds of a gateway, from measurements with engines that take no time."""
     gateway = json.loads((RESULTS / "gateway.json").read_text())["overhead"]
     http = json.loads((RESULTS / "http-overhead.json").read_text())["figures"]
+    rows = json.loads((RESULTS / "overhead.json").read_text())["microseconds_a_step"]
+    [run] = [row for row in rows if (row["method"], row["refused_one_of"]) == ("fpsr", REFUSED)]
     return {
         "answer": gateway["first_byte_p50"] / 1000,
-        "step": gateway["step_p50"] / 1000,
+        "step": gateway["step_p50"] / 1000,  # beyond a run without a gateway
+        "run of a step": run["overhead"] / 1e6,  # schedule and runner
         "request": http["judge call"]["ms"] / 1000,
     }
 
 
 def of_answer(seconds: dict[str, float], assumed: Assumed) -> float:
     """Return the processor seconds of an answer in a gateway."""
-    per_step = seconds["step"] + assumed.requests * seconds["request"]
+    requests = assumed.requests * seconds["request"]
+    per_step = seconds["step"] + seconds["run of a step"] + requests
     return seconds["answer"] + STEPS * per_step
 
 

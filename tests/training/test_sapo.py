@@ -294,12 +294,19 @@ def test_the_trained_draft_can_be_loaded_by_the_local_engine(folder: Path) -> No
     assert anyio.run(opened) == "Answer:"
 
 
-def test_a_killed_training_resumes_to_the_same_weights(whole: Whole, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_draft(whole: Whole, tmp_path: Path) -> None:
     check_resumption(whole.out, tmp_path / "killed", STEP_CREDIT)
 
 
-def test_a_killed_training_of_adapters_resumes_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_training_of_adapters_resumes_to_the_same_draft(tmp_path: Path) -> None:
     options: dict[str, Any] = {"lora": 2}
+    train(tmp_path / "whole", **options)
+    check_resumption(tmp_path / "whole", tmp_path / "killed", options)
+
+
+def test_a_killed_training_of_several_images_resumes_to_the_same_draft(tmp_path: Path) -> None:
+    # The most images are in a problem before the checkpoint.
+    options: dict[str, Any] = {**SEVERAL, "problems": 3, "steps": 3, "seed": 1}
     train(tmp_path / "whole", **options)
     check_resumption(tmp_path / "whole", tmp_path / "killed", options)
 
@@ -320,6 +327,7 @@ def check_resumption(whole: Path, killed: Path, options: dict[str, Any]) -> None
     )
     assert expected.keys() == found.keys() == start.keys()  # with adapters, too, a whole model
     assert all(expected[name].equal(found[name]) for name in expected)
+    assert read_hints(killed / "draft") == read_hints(whole / "draft")
     timed = ("seconds", "samples_per_second")
     first, second = (
         [{k: v for k, v in row.items() if k not in timed} for row in rows(out)]

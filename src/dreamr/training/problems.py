@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -26,7 +26,6 @@ class Problems:
 
     Attributes:
         levels: Levels of difficulty by task, of drawn tasks.
-        most_images: Largest number of images of a problem that was accessed.
 
     Raises:
         BadTraining: If there are no problems.
@@ -41,12 +40,12 @@ class Problems:
         ]
         self._kept: OrderedDict[int, tuple[Item, int]] = OrderedDict()  # with their bytes
         self._bytes = 0
+        self._images: dict[int, int] = {}  # of each problem that was accessed
         self.levels: dict[str, tuple[int, ...]] = {}
         for task, items in tasks.items():
             if items.levels:
                 name = without_level(task)
                 self.levels[name] = (*self.levels.get(name, ()), *items.levels)
-        self.most_images = 0
         if not self._places:
             raise BadTraining("there are no problems to train on: name a task that has some")
 
@@ -59,7 +58,7 @@ class Problems:
             return self._kept[number][0]
         _, items, place = self._places[number]
         item = items[place]
-        self.most_images = max(self.most_images, len(flatten(item.conversation).images))
+        self._images[number] = len(flatten(item.conversation).images)
         size = _size(item.conversation)
         self._kept[number] = item, size
         self._bytes += size
@@ -73,34 +72,49 @@ class Problems:
         task, items, place = self._places[number]
         return f"{task}/{items.numbers[place]}"
 
-    def dataset(
-        self,
-        rows: int,
-        seed: int,
-        *,
-        sees: bool,
-        check: Callable[[Conversation], None] = lambda conversation: None,
-    ) -> Any:
-        """Return a `datasets.Dataset` of problems in random order.
+    def most_images(self, numbers: Iterable[int]) -> int:
+        """Return the largest number of images of some problems, which are loaded if necessary."""
+        asked = set(numbers)
+        for number in asked - self._images.keys():
+            self[number]
+        return max((self._images[number] for number in asked), default=0)
 
-        Every problem occurs once before any occurs again. Images are drawn or read when a row is
-        accessed. The order is fixed here and the trainer does not shuffle, so a resumed training
-        does not depend on the state of a sampler.
+    def order(self, rows: int, seed: int) -> list[int]:
+        """Return numbers of problems in random order.
+
+        Every problem occurs once before any occurs again.
 
         Args:
             rows: Number of rows; may exceed the number of problems.
             seed: Seed of the order.
+        """
+        rng = Random(seed)
+        numbers: list[int] = []
+        while len(numbers) < rows:
+            numbers += rng.sample(range(len(self)), len(self))
+        return numbers[:rows]
+
+    def dataset(
+        self,
+        numbers: Sequence[int],
+        *,
+        sees: bool,
+        check: Callable[[Conversation], None] = lambda conversation: None,
+    ) -> Any:
+        """Return a `datasets.Dataset` of problems.
+
+        Images are drawn or read when a row is accessed. The order is fixed and the trainer does not
+        shuffle, so a resumed training does not depend on the state of a sampler.
+
+        Args:
+            numbers: Numbers of the problems, one per row.
             sees: Whether the draft takes images.
             check: Called with each conversation when its row is accessed, with pages and frames as
                 images; raises an error if the draft does not take it.
         """
         from datasets import Dataset
 
-        rng = Random(seed)
-        numbers: list[int] = []
-        while len(numbers) < rows:
-            numbers += rng.sample(range(len(self)), len(self))
-        return Dataset.from_dict({"number": numbers[:rows]}).with_transform(
+        return Dataset.from_dict({"number": list(numbers)}).with_transform(
             partial(self._rows, sees, check)
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def train_sapo(
         processor, sees = load_processor(training.draft)
         hints = read_hints(Path(training.draft))
         limits = Hints() if options.untrained else hints
-        rows = options.steps * options.batch // options.group
+        order = _order(options, problems, options.steps)
         with _graders(options, open_model) as (portal, models):
             trainer = SapoTrainer(
                 problems=problems,
@@ -109,14 +110,18 @@ def train_sapo(
                 step_credit=options.step_credit,
                 model=training.draft,
                 args=_config(options, training),
-                train_dataset=problems.dataset(
-                    rows, options.seed, sees=sees, check=limits.check_images
-                ),
+                train_dataset=problems.dataset(order, sees=sees, check=limits.check_images),
                 processing_class=processor,
                 peft_config=lora(options.lora),
                 callbacks=[LogRows(training.folder, _columns(scheme), options.batch, on_step)],
             )
-            return train(trainer, training, "sapo", lambda: _learned(hints, problems))
+            learned = partial(_learned, options, hints, problems, trainer)
+            return train(trainer, training, "sapo", learned)
+
+
+def _order(options: SapoOptions, problems: Problems, steps: int) -> list[int]:
+    """Return the numbers of the problems of the first steps, in order."""
+    return problems.order(steps * options.batch // options.group, options.seed)
 
 
 def _grade(
@@ -141,9 +146,15 @@ def _texts(processor: Any) -> Texts:
     return Texts(tokenizer.backend_tokenizer, frozenset(tokenizer.all_special_ids))
 
 
-def _learned(hints: Hints, problems: Problems) -> dict[str, Any]:
+def _learned(
+    options: SapoOptions, hints: Hints, problems: Problems, trainer: SapoTrainer
+) -> dict[str, Any]:
     """Return the limits in a draft's hints that its training on these problems has moved."""
-    found = learned_images(hints, problems.most_images)
+    found = {}
+    if hints.max_images is not None:
+        # A process that resumed the training, or is one of several, has loaded a part of them.
+        trained = _order(options, problems, trainer.state.global_step)
+        found = learned_images(hints, problems.most_images(trained))
     if hints.trained_tasks is not None:
         known = {task: list(levels) for task, levels in hints.trained_tasks.items()}
         given = problems.levels.items()

@@ -87,6 +87,25 @@ def test_records_that_teach_nothing_are_one_line(
     assert "none of 0 records holds a complete run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("argv", [["measure"], ["record"], ["sapo", *FEW.split()]])
+def test_a_task_without_problems_is_refused_before_models_are_opened(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[ModelSource] = []
+
+    async def open_model(source: ModelSource) -> Model:
+        opened.append(source)
+        return await moody(source)
+
+    empty = tmp_path / "none.jsonl"
+    empty.write_text("")
+    given = ["--task", f"docmath,{empty}", "--problems", "2", "--out", str(tmp_path / "out")]
+    assert train(*argv, *given, open_model=open_model) == 1
+    said = capsys.readouterr().err
+    assert said == f"dreamr: {empty} has no problems: name a task that has some\n"
+    assert not opened
+
+
 def test_measuring_shows_a_table_and_keeps_the_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

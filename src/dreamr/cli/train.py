@@ -53,6 +53,7 @@ from dreamr.training import (
     training_problems,
 )
 from dreamr.training.options import FROM_TRACES_RULES, SAPO_RULES
+from dreamr.training.problems import check_problems
 
 _GUIDE = "Guide: docs/guides/training.md"
 _EPILOGS = {
@@ -239,6 +240,7 @@ def _measure(options: MeasureOptions, run: RunOptions, open_model: OpenModel) ->
     names = task_names(options.task)
     check_trained(names, run, ("target", "draft"))
     tasks = {name: load(name, limit=options.problems, seed=run.seed) for name in names}
+    check_problems(tasks)
     with ExitStack() as stack:
         out = options.out
         file = None if out is None else stack.enter_context(Output(out))

@@ -12,6 +12,7 @@ from dreamr.evaluation.tasks import Item, Items
 from dreamr.speech import PairSpeech
 from dreamr.steps import Role
 from dreamr.training.grader import Completion, Grader, write
+from dreamr.training.problems import check_problems
 from dreamr.training.rollout import figures
 
 _MOST = 16  # concurrent completions of the draft
@@ -42,8 +43,10 @@ async def measure(
         their mean, under 'mean'.
 
     Raises:
+        BadTraining: If a task has no problems.
         EngineError: If an engine fails.
     """
+    check_problems(tasks)
     found: dict[str, dict[str, float]] = {}
     speech = speech or PairSpeech()
     done = 0

@@ -28,10 +28,11 @@ class Problems:
         levels: Levels of difficulty by task, of drawn tasks.
 
     Raises:
-        BadTraining: If there are no problems.
+        BadTraining: If there are no tasks, or one has no problems.
     """
 
     def __init__(self, tasks: Mapping[str, Items]) -> None:
+        check_problems(tasks)
         self._places = [
             (task, items, place)
             for place in range(max(map(len, tasks.values()), default=0))
@@ -136,6 +137,20 @@ class Problems:
         return {"number": list(numbers), **{name: [row[name] for row in rows] for name in rows[0]}}
 
 
+def check_problems(tasks: Mapping[str, Items]) -> None:
+    """Check that each task has problems; an empty file has none.
+
+    Args:
+        tasks: Problems by the names of their tasks.
+
+    Raises:
+        BadTraining: If a task has none.
+    """
+    for task, items in tasks.items():
+        if not items:
+            raise BadTraining(f"{task} has no problems: name a task that has some")
+
+
 def _size(conversation: Conversation) -> int:
     """Return the number of bytes of the images and sounds of a conversation."""
     flat = flatten(conversation)
@@ -215,6 +230,7 @@ def training_problems(
     Raises:
         BadOption: If a plugin cannot be imported.
         TaskError: If a task is unknown or its data cannot be loaded.
+        BadTraining: If a task has no problems.
     """
     import_plugins(plugin)
     return Problems({task: load(task, limit=each, seed=seed, split="train") for task in tasks})

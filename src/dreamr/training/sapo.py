@@ -77,8 +77,8 @@ def train_sapo(
         Folder of the trained draft, which any command accepts as `--draft`.
 
     Raises:
-        BadTraining: If the folder holds another training, the draft cannot be trained, or the
-            rewards give no signal.
+        BadTraining: If a task has no problems, the folder holds another training, the draft cannot
+            be trained, or the rewards give no signal.
         BadReward: If a reward term is unknown or not finite.
         TaskError: If the problems cannot be loaded.
         EngineError: If the target fails.

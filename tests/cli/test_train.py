@@ -116,3 +116,16 @@ def test_measuring_shows_a_table_and_keeps_the_figures(
     assert "acceptance" in said.out
     assert "2 of 2 problems, last: docmath" in said.err
     assert json.loads(out.read_text())["figures"]["docmath"]["problems"] == 2
+
+
+def test_the_table_of_a_measurement_shows_large_numbers_in_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sums.jsonl"
+    row = {"question": "What is 2 + 3?", "answer": "5", "attachments": None}
+    file.write_text(f"{json.dumps(row)}\n" * 1234)
+    argv = ["measure", "--task", str(file), "--problems", "1234"]
+    assert train(*argv, open_model=Pair()) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["problems", "1234"] in rows
+    assert ["acceptance", "0.5"] in rows

@@ -294,7 +294,7 @@ def _table(found: Mapping[str, Mapping[str, float]]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for name in next(iter(found.values())):
-        table.add_row(name.replace("_", " "), *(f"{row[name]:.3g}" for row in found.values()))
+        table.add_row(name.replace("_", " "), *(_number(row[name]) for row in found.values()))
     return table
 
 
@@ -369,5 +369,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _figures(row: Mapping[str, float | None]) -> str:
-    known = {name: row[name] for name in _SHOWN if row.get(name) is not None}
-    return ", ".join(f"{name} {value:.3g}" for name, value in known.items())
+    known = {name: value for name in _SHOWN if (value := row.get(name)) is not None}
+    return ", ".join(f"{name} {_number(value)}" for name, value in known.items())
+
+
+def _number(value: float) -> str:
+    """Return a number with three digits, or all digits before the point if it has more."""
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

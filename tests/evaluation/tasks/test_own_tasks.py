@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,10 @@ ROW = {"question": "?", "answer": "1", "attachments": ["bill.pdf"]}
         ({**ROW, "instruction": 3}, ": line 2: the instruction must be text, not 3"),
         ({**ROW, "question": "", "instruction": ""}, ": line 2: the question is empty"),
         ({**ROW, "question": "\ud800"}, ": line 2: the text contains half of a character"),
+        ({**ROW, "answer": None}, ": line 2 has no answer: "),
+        ({**ROW, "answer": " \n"}, ": line 2 has no answer: "),
+        ({**ROW, "answer": "."}, ": line 2 has no answer: "),
+        ({**ROW, "answer": math.nan}, ": line 2 has no answer: "),
         (
             {**ROW, "places": {"page": 2}},
             ": line 2: places must be an object with pages, times, images",
@@ -284,6 +289,28 @@ def test_a_line_that_cannot_be_used_is_named_with_its_file(
         items[1]
     assert str(error.value).startswith(f"{path}{message}")
     assert "\n" not in str(error.value)
+
+
+def test_a_missing_answer_of_a_parquet_file_is_named(tmp_path: Path) -> None:
+    path = write_table(
+        tmp_path / "mine.parquet",
+        image=[None] * 3,
+        question=["?"] * 3,
+        answer=[1.0, None, math.nan],
+    )
+    items = load(path)
+    assert items[0].right("Answer: 1")
+    for place in (1, 2):
+        with pytest.raises(BadData, match=rf"mine\.parquet: row {place} has no answer: "):
+            items[place]
+
+
+def test_the_answer_nan_is_text(tmp_path: Path) -> None:
+    row = {"question": "What is 0 / 0 in Python?", "answer": "NaN", "image": None}
+    [item] = load(lines(tmp_path / "mine.jsonl", row))
+    assert item.right("Answer: nan")
+    assert not item.right("")
+    assert not item.right("Answer: 0")
 
 
 def test_blank_lines_do_not_count_and_broken_ones_are_named(files: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,21 @@ def _item(path: str, row: Row, entry: Entry) -> Item:
         unit=entry.unit,
         conversation=_conversation(row, attached, entry.where),
         read=said,
-        right=partial(says, text_of(row["answer"])),
+        right=partial(says, _answer(row["answer"], entry.where)),
         places=places,
     )
+
+
+def _answer(value: Any, where: str) -> str:
+    """Return an answer as text. The text "nan" is an answer, the number is a missing value.
+
+    Raises:
+        BadData: If there is none; an empty completion would be right.
+    """
+    missing = value is None or (isinstance(value, float) and isnan(value))
+    if missing or not folded(str(value)):
+        raise BadData(f"{where} has no answer: write the right one, or remove the problem")
+    return str(value).strip()
 
 
 def _conversation(row: Row, attached: list[Attachment], where: str) -> Conversation:

@@ -11,7 +11,7 @@ LOAD = "Load"
 LoadAware: TypeAlias = Annotated[
     bool,
     OptionSpec(
-        "Reduce speculation as the target saturates: the fallback, the window of local targets, the draft.",
+        "Reduce speculation as the target saturates: the fallback, the window, then the draft.",
         LOAD,
     ),
 ]

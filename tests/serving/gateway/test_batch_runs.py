@@ -160,6 +160,22 @@ class LostWhileKeeping(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.records, self.failing, self.lost, self.losses = Forgetful(self), False, False, 0
+        self.batches = Logs(self)
+
+
+class Logs(MemoryRunLogs):
+    """Logs of batches that nothing can be added to while the store is lost."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def append(
+        self, name: str, events: Sequence[bytes], steps: Sequence[bytes], *, ended: bool = False
+    ) -> Appended:
+        if self._store.lost:
+            raise StoreLost("lost")
+        return await super().append(name, events, steps, ended=ended)
 
 
 class Forgetful(MemoryRecords):
@@ -194,14 +210,13 @@ async def test_the_answers_of_a_batch_are_found_elsewhere_if_the_store_was_lost(
         assert json.loads(line)["custom_id"] == "r"
 
 
-class Left(MemoryRunLogs):
+class Left(Logs):
     """Logs of batches that another replica has left; the store is lost when one is taken over."""
 
     lease = 0.03
 
     def __init__(self, store: MemoryStore) -> None:
-        super().__init__()
-        self._store = store
+        super().__init__(store)
         self.left: list[str] = []
         self.losses = 1
 
@@ -211,13 +226,6 @@ class Left(MemoryRunLogs):
         self._store.lost = self.losses > 0
         self.losses -= 1
         return self._logs[self.left.pop()].run
-
-    async def append(
-        self, name: str, events: Sequence[bytes], steps: Sequence[bytes], *, ended: bool = False
-    ) -> Appended:
-        if self._store.lost:
-            raise StoreLost("lost")
-        return await super().append(name, events, steps, ended=ended)
 
     async def give_back(self, name: str) -> None:
         self.left.append(name)

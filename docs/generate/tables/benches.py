@@ -126,6 +126,7 @@ TABLES: dict[str, Table] = {
         ("accuracy, %", "difference", "accepted steps", "regressions, %", "false accepts"),
         concurrency=8,
     ),
+    "gap_calibrated": bench("gap-calibrated", (*ALL, "regressions, %")),
     "long": bench("multi-image-long", (*ALL, "efficiency")),
     "long_suites": by_suite("multi-image-long", LONG),
     "long_risk": bench("multi-image-long", ("difference", "regressions, %", "false accepts")),

@@ -114,13 +114,19 @@ def test_a_chat_is_deleted_with_its_files_after_a_second_press(
         assert titles(page) == []
 
 
+def deleting(page: Any) -> tuple[Held, Any]:
+    """Ask, and press the button that deletes the chat; return what holds the answer, and it."""
+    held = Held(page)
+    page.fill("#question", QUESTION)
+    page.keyboard.press("Enter")
+    remove = page.get_by_role("button", name=f"Delete chat {QUESTION}")
+    remove.press("Enter")
+    return held, remove
+
+
 def test_a_chat_that_is_being_deleted_stays_so_when_the_list_is_drawn_again(browser: Any) -> None:
     with listening() as url, page_of(browser, url) as page:
-        held = Held(page)
-        page.fill("#question", QUESTION)
-        page.keyboard.press("Enter")
-        remove = page.get_by_role("button", name=f"Delete chat {QUESTION}")
-        remove.press("Enter")
+        held, remove = deleting(page)
         held.answer()  # the list is drawn again, with the time of the answer
         page.locator("#list small", has_text="running").wait_for(state="detached")
         assert remove.inner_text() == "Delete?"
@@ -130,11 +136,7 @@ def test_a_chat_that_is_being_deleted_stays_so_when_the_list_is_drawn_again(brow
 
 def test_another_button_takes_back_that_a_chat_is_deleted(browser: Any) -> None:
     with listening() as url, page_of(browser, url) as page:
-        held = Held(page)
-        page.fill("#question", QUESTION)
-        page.keyboard.press("Enter")
-        remove = page.get_by_role("button", name=f"Delete chat {QUESTION}")
-        remove.press("Enter")
+        held, remove = deleting(page)
         held.answer()
         page.locator("#list small", has_text="running").wait_for(state="detached")
         page.focus("#fresh")

@@ -239,9 +239,11 @@ class Driver:
         prefix = config.lead_of("target") + command.prefix
         context = Context(self._conversations["target"], prefix)
         sampling = replace(config.sampling, max_tokens=command.max_tokens)
-        marker, form = config.step_format.answer_marker, config.answer_form
-        values = (engine, form, marker, lane, self._recorder, self._signal, config.stop)
-        return await AnswerLane(*values).run(context, sampling)
+        answer = AnswerLane(
+            engine, config.answer_form, config.step_format.answer_marker, lane,
+            self._recorder, self._signal, config.stop,
+        )  # fmt: skip
+        return await answer.run(context, sampling)
 
     async def _stream(self, lane: Lane, command: OpenLane) -> Finish:
         engine, config = self._engines[lane.role], self._config

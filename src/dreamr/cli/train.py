@@ -20,6 +20,7 @@ from rich.table import Table
 
 from dreamr._media_options import READING
 from dreamr._messages import short_path
+from dreamr._numbers import three_digits
 from dreamr._option_rules import DRAFT_REVISION_RULE, MODEL_RULES, RUN_RULES
 from dreamr._option_specs import BadOption, OptionRules, OptionSpec, Unused, option_specs
 from dreamr._options import RunOptions
@@ -294,7 +295,7 @@ def _table(found: Mapping[str, Mapping[str, float]]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for name in next(iter(found.values())):
-        table.add_row(name.replace("_", " "), *(_number(row[name]) for row in found.values()))
+        table.add_row(name.replace("_", " "), *(three_digits(row[name]) for row in found.values()))
     return table
 
 
@@ -370,9 +371,4 @@ def _quiet() -> Iterator[None]:
 
 def _figures(row: Mapping[str, float | None]) -> str:
     known = {name: value for name in _SHOWN if (value := row.get(name)) is not None}
-    return ", ".join(f"{name} {_number(value)}" for name, value in known.items())
-
-
-def _number(value: float) -> str:
-    """Return a number with three digits, or all digits before the point if it has more."""
-    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+    return ", ".join(f"{name} {three_digits(value)}" for name, value in known.items())

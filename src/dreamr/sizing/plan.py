@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import permutations
 from math import ceil
 
+from dreamr._numbers import three_digits
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import Devices
 from dreamr.evaluation.simulator.predictions import BATCHED
@@ -236,7 +237,7 @@ def _gpus(part: Part, devices: Sequence[Device], machine: Machine) -> str:
 def _kind(device: Device, machine: Machine) -> str:
     if device.is_cpu or len(equal_groups(machine.gpus)) == 1:
         return ""
-    return f" ({f'{device.memory / GB:.3g} GB' if device.assumed else device.kind})"
+    return f" ({f'{three_digits(device.memory / GB)} GB' if device.assumed else device.kind})"
 
 
 def _listed(count: int) -> str:

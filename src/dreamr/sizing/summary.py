@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dreamr._numbers import three_digits
 from dreamr.sizing.architecture import Architecture
 from dreamr.sizing.choice import Choice
 from dreamr.sizing.devices import GB, Device, described
@@ -42,8 +43,8 @@ def _placed(model: Architecture, part: Part, devices: Sequence[Device]) -> str:
     where = "CPU" if device.is_cpu else f"GPU {', '.join(map(str, part.devices))}"
     short = model.name.rstrip("/").rsplit("/", 1)[-1]
     return (
-        f"{short} ({model.parameters / 1e9:.3g} billion parameters, {model.weight_bytes / GB:.3g} "
-        f"GB) on {where}, {part.memory:.0%} of its memory"
+        f"{short} ({three_digits(model.parameters / 1e9)} billion parameters, "
+        f"{three_digits(model.weight_bytes / GB)} GB) on {where}, {part.memory:.0%} of its memory"
     )
 
 

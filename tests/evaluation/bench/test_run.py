@@ -271,6 +271,7 @@ def test_a_problem_that_cannot_be_run_is_a_failed_sample(tmp_path: Path) -> None
     assert len(found) == plan.samples()
     assert finishes == {0: "answer", 1: "failed", 2: "answer"}
     assert not any(sample.right for sample in found if sample.finish == "failed")
+    assert {sample.index for sample in found if sample.error} == {1}
 
 
 def test_a_bench_whose_problems_cannot_be_run_names_the_last(tmp_path: Path) -> None:

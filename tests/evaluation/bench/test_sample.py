@@ -55,6 +55,13 @@ def test_a_sample_without_a_unit_is_a_problem_of_its_own():
         Sample.from_json({**row, "unit": 241})
 
 
+def test_a_sample_of_an_earlier_version_has_no_reason_of_its_failure():
+    row = sample(error="the model was lost").to_json()
+    assert Sample.from_json(row).error == "the model was lost"
+    del row["error"]
+    assert Sample.from_json(row).error is None
+
+
 @pytest.mark.parametrize("counts", [{"pictures": 1}, {"pages": "2"}, {"pages": True}, [1]])
 def test_attachments_of_another_type_are_refused(counts):
     with pytest.raises(ValueError, match="'attachments' has"):

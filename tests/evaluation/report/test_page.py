@@ -229,8 +229,15 @@ def test_caveats_are_listed_before_the_figures(folder):
     assert "1 of 4 problems were not run with the target alone" in text
 
 
+def test_reasons_of_failed_runs_are_listed_once_with_their_number(folder):
+    text = page_of(lost(SAMPLES, "fpsr"), folder=folder)
+    count = sum(s.method == "fpsr" and s.task == "vqa" for s in SAMPLES)
+    assert text.count(f"fpsr on vqa, concurrency 1: {count} failed: the image is too large") == 1
+
+
 def lost(samples, method):
     changes = {"finish": "failed", "right": False, "tokens": 0, "steps": 0, "spans": ()}
+    changes["error"] = "the image is too large"
     return [replace(s, **changes) if s.method == method else s for s in samples]
 
 

@@ -167,6 +167,7 @@ class _Bench:
             attempt=attempt,
             attachments=attachments_of(item.conversation),
             unit=item.unit,
+            error=result.error,
         )
 
 

@@ -84,6 +84,7 @@ class Sample:
             those that it has.
         unit: Identifier of the problem in a score, see `Item.unit`. None: it has no other samples
             of the same method and concurrency.
+        error: Why the run failed, None if it did not.
     """
 
     task: str
@@ -103,6 +104,7 @@ class Sample:
     share: float | None = None
     attachments: Mapping[str, int] = field(default_factory=dict)
     unit: str | None = None
+    error: str | None = None
 
     @property
     def problem(self) -> tuple[str, str]:
@@ -166,9 +168,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "seconds": _NUMBER,
     "spans": list,
     "attachments": dict,
-    "unit": (str, NoneType),
+    **dict.fromkeys(("unit", "error"), (str, NoneType)),
 }
-_DEFAULTED = ("attempt", "share", "attachments", "unit")
+_DEFAULTED = ("attempt", "share", "attachments", "unit", "error")
 _SPAN_TYPES: tuple[type | tuple[type, ...], ...] = (
     *(str, _NUMBER, _NUMBER, str, int, int, int),
     *(_MAYBE_NUMBER, (bool, NoneType), (str, NoneType)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 RESULTS, REPORT = "results.json", "report.html"
 
+_REASONS = 10  # that are listed for failed runs
 _CAPTIONS = {
     "speedup-accuracy": "Speed-up and accuracy of each method with 95 % intervals. Higher and "
     "further right is better.",
@@ -200,7 +202,7 @@ def render(
     return _template().render(
         lead=_lead(results, method, least),
         about=_about(results, samples),
-        warnings=[*_mixed(results, provenance), *_warnings(results)],
+        warnings=[*_mixed(results, provenance), *_warnings(results), *_failures(samples)],
         cards=_cards(results, samples),
         headline=_headline(results, least),
         plots=[(name, _CAPTIONS[name], *map(_data_uri, pair)) for name, pair in plots.items()],
@@ -307,6 +309,16 @@ def _warnings(results: Results) -> list[str]:
                 "efficiency"
             )
     return lines
+
+
+def _failures(samples: Sequence[Sample]) -> list[str]:
+    """Return why runs failed, the most frequent reason first."""
+    failed = (s for s in samples if s.error is not None)
+    reasons = Counter((s.method, s.task, s.concurrency, s.error) for s in failed)
+    return [
+        f"{method} on {task}, concurrency {concurrency}: {count} failed: {error}"
+        for (method, task, concurrency, error), count in reasons.most_common(_REASONS)
+    ]
 
 
 def _cards(results: Results, samples: Sequence[Sample]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Evidence
 from dreamr.steps import Ending, Step, StepFormat
-from dreamr.training import Completion, Grader, Rollout, write
+from dreamr.training import Completion, Grader, Reference, Rollout, write
 
 OWN = "Tea costs 2.\n\nMilk costs 3.\n\nAnswer: 5"
 
@@ -87,6 +87,19 @@ def test_steps_beyond_the_targets_context_are_rejected(room: int) -> None:
     accepted = [verdict.accepted for verdict in one.verdicts]
     assert accepted == [True] * sum(accepted) + [False] * (8 - sum(accepted))
     assert room // 2 <= sum(accepted) <= room
+
+
+def test_a_problem_beyond_the_targets_context_has_a_reference_without_steps() -> None:
+    full = ContextTooLong("there is no room")
+
+    def opinion(context: Context, text: str) -> Evidence:
+        raise full
+
+    engine = ScriptedEngine(script=OWN, opinion=opinion, stream_failures={0: Failure(full)})
+    [one] = grade(Grader([engine]), completion(OWN))
+    assert one.reference == Reference((), 0, right=False)
+    assert [verdict.accepted for verdict in one.verdicts] == [False, False]
+    assert one.right
 
 
 def test_without_references_the_target_writes_nothing() -> None:

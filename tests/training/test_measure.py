@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Capabilities, Context, Model, ScriptedEngine
-from dreamr.errors import Unsupported
+from dreamr.engines import Capabilities, Context, Failure, Model, ScriptedEngine
+from dreamr.errors import ContextTooLong, Unsupported
 from dreamr.evaluation.tasks import Items, load
 from dreamr.speech import PairSpeech
 from dreamr.training import Grader, measure
@@ -37,6 +37,23 @@ def test_measure_returns_the_acceptance_of_the_drafts_own_solutions() -> None:
     assert found["mean"]["finished"] == 1.0
     assert target.streams == 0
     assert seen == [(3, "docmath"), (6, "vqa")]
+
+
+def test_problems_beyond_the_drafts_context_are_counted_and_left_out() -> None:
+    full = Failure(ContextTooLong("the request is too long for the draft"))
+
+    async def work(problems: int) -> dict[str, dict[str, float]]:
+        draft = ScriptedEngine(script=SCRIPT, stream_failures={0: full})
+        grader = Grader([ScriptedEngine(opinion={SCRIPT[0]: 0.9})], references=False)
+        return await measure({"docmath": load("docmath", limit=problems)}, Model(draft), grader)
+
+    found = anyio.run(work, 3)["docmath"]
+    assert found["problems"] == 3
+    assert found["too_long"] == 1
+    assert found["acceptance"] == pytest.approx(0.5)
+    assert (found["steps"], found["clean"], found["finished"]) == (2, 0.0, 1.0)
+    with pytest.raises(ContextTooLong, match="docmath: the request is too long for the draft"):
+        anyio.run(work, 1)
 
 
 def test_problems_with_sound_are_transcribed_for_models_that_do_not_hear() -> None:

@@ -164,9 +164,12 @@ class Grader:
         return (_NONE,) * len(texts)
 
     async def _solve(self, engine: Engine, item: Item) -> Reference:
-        one = await write(
-            engine, item, self.step_format, SamplingParams(max_tokens=self.most_tokens)
-        )
+        """Solve a problem; one that exceeds the target's context has a reference without steps."""
+        sampling = SamplingParams(max_tokens=self.most_tokens)
+        try:
+            one = await write(engine, item, self.step_format, sampling)
+        except ContextTooLong:
+            return Reference((), 0, right=False)
         marked = self.step_format.answer_marker is not None
         right = one.finished and item.right(one.text)
         return Reference(reasoning(one.steps, marked=marked), one.tokens, right)
@@ -184,6 +187,7 @@ async def write(
         sampling: Sampling parameters, including the maximum number of tokens.
 
     Raises:
+        ContextTooLong: If the problem does not fit into the model's context.
         EngineError: If the engine fails.
     """
     splitter = StepSplitter(step_format)

@@ -8,12 +8,13 @@ from dataclasses import replace
 from dreamr._concurrency import gather_bounded
 from dreamr.conversation import flatten
 from dreamr.engines import Engine, Model, SamplingParams
+from dreamr.errors import ContextTooLong
 from dreamr.evaluation.tasks import Item, Items
 from dreamr.speech import PairSpeech
 from dreamr.steps import Role
 from dreamr.training.grader import Completion, Grader, write
 from dreamr.training.problems import check_problems
-from dreamr.training.rollout import figures
+from dreamr.training.rollout import Rollout, figures
 
 _MOST = 16  # concurrent completions of the draft
 _BLOCK = 64  # problems that are solved before they are graded
@@ -30,6 +31,8 @@ async def measure(
 ) -> dict[str, dict[str, float]]:
     """Let a draft solve problems alone, greedily, and let the target judge every step.
 
+    Problems that do not fit into the draft's context are counted and otherwise left out.
+
     Args:
         tasks: Problems by the names of their tasks.
         draft: Model to measure.
@@ -39,11 +42,13 @@ async def measure(
         on_done: Called with the number of finished problems and the task of the last one.
 
     Returns:
-        For each task the metrics of `figures` and the number of problems; with several tasks also
-        their mean, under 'mean'.
+        For each task the number of problems, the number of those that are too long for the draft,
+        and the metrics of `figures` for the others; with several tasks also their mean, under
+        'mean'.
 
     Raises:
         BadTraining: If a task has no problems.
+        ContextTooLong: If all problems of a task are too long for the draft.
         EngineError: If an engine fails.
     """
     check_problems(tasks)
@@ -51,14 +56,18 @@ async def measure(
     speech = speech or PairSpeech()
     done = 0
     for task, items in tasks.items():
-        rollouts = []
+        rollouts, too_long = list[Rollout](), list[ContextTooLong]()
         for first in range(0, len(items), _BLOCK):
             block = items[first : first + _BLOCK]
             written = await _write(block, draft, grader, most_tokens, speech)
-            rollouts += await grader.grade(written)
+            rollouts += await grader.grade([x for x in written if isinstance(x, Completion)])
+            too_long += [x for x in written if isinstance(x, ContextTooLong)]
             done += len(block)
             on_done(done, task)
-        found[task] = {"problems": float(len(items)), **figures(rollouts)}
+        if not rollouts:
+            raise ContextTooLong(f"{task}: {too_long[0]}")
+        counts = {"problems": float(len(items)), "too_long": float(len(too_long))}
+        found[task] = {**counts, **figures(rollouts)}
     if len(found) > 1:
         names = next(iter(found.values()))
         found["mean"] = {
@@ -69,15 +78,19 @@ async def measure(
 
 async def _write(
     items: Items, draft: Model, grader: Grader, most_tokens: int, speech: PairSpeech
-) -> Sequence[Completion]:
+) -> Sequence[Completion | ContextTooLong]:
+    """Solve problems; for one that exceeds the draft's context, its error is returned."""
     sampling = SamplingParams(max_tokens=most_tokens)
 
-    async def one(item: Item) -> Completion:
+    async def one(item: Item) -> Completion | ContextTooLong:
         engines: dict[Role, Engine] = {"draft": draft.engine, "target": grader.targets[0]}
         conversation, _ = await speech.written(item.conversation, engines)
         item = replace(item, conversation=conversation)
-        completion = await write(draft.engine, item, grader.step_format, sampling)
-        draft.engine.forget(flatten(item.conversation))
-        return completion
+        try:
+            return await write(draft.engine, item, grader.step_format, sampling)
+        except ContextTooLong as error:
+            return error
+        finally:
+            draft.engine.forget(flatten(item.conversation))
 
     return await gather_bounded(items, one, _MOST)

@@ -195,10 +195,11 @@ def test_a_stage_that_diverges_without_best_weights_is_one_line(tmp_path, tokeni
         run.run()
 
 
-def further(out, tokenizer, **changes):
-    """Return a training with one more stage, which keeps its best weights, from random weights."""
+def further(out, tokenizer, *later, **changes):
+    """Return a training with more stages, which keep their best weights, from random weights."""
     stage = replace(REASON, name="more", steps=4, layers=4, best=2, **changes)
-    recipe = replace(RECIPE, further=(stage,)).with_further("more")
+    stages = (stage, *later)
+    recipe = replace(RECIPE, further=stages).with_further(stages[-1].name)
     tokenizer.save_pretrained(out / "tokenizer")
     started = train.Training(recipe, argparse.Namespace(**vars(OPTIONS), out=out))
     if not (out / "began").exists():
@@ -255,6 +256,14 @@ def test_a_stage_that_diverges_stops_with_the_weights_that_it_began_with(
     assert len(figures(tmp_path, "held_out")) == measured
     assert "more diverged: its weights after step 0 are kept" in capsys.readouterr().out
     assert all(torch.equal(weight, began[name]) for name, weight in run.model.state_dict().items())
+
+
+def test_a_stage_after_one_that_diverges_begins_without_its_gradients(tmp_path, tokenizer, capsys):
+    last = replace(REASON, name="last", layers=4)
+    run = further(tmp_path, tokenizer, last, rate=1e6)
+    run.run()
+    assert "more diverged" in capsys.readouterr().out
+    assert run.stage == len(run.recipe.stages)
 
 
 def test_a_stage_does_not_end_with_the_best_weights_of_an_earlier_training(tmp_path, tokenizer):

@@ -299,6 +299,7 @@ class Training:
         )  # fmt: skip
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if not norm.isfinite():  # the same in all processes, whose gradients are averaged
+            self.model.zero_grad()  # else the next stage begins with these gradients
             stage = self.recipe.stages[self.stage].name
             raise Diverged(
                 f"stage {stage} diverged in step {self.step + 1}: the last checkpoint is kept; "

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -23,24 +21,25 @@ from transformers import (
     TrainerCallback,
 )
 
-from dreamr._files import read_bytes, read_text
+from dreamr._files import read_text
 from dreamr._locks import FolderLock
 from dreamr._messages import first_line
-from dreamr._output_files import replace_file
-from dreamr._provenance import provenance, weights_hash
+from dreamr._provenance import weights_hash
 from dreamr.engines.local.load import resolve, takes_images
-from dreamr.engines.local.options import HINTS_FILE, Hints
+from dreamr.engines.local.options import Hints
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
+from dreamr.training.saving import save_draft, writing_weights
 
 _EXPONENT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")  # of a number without a dot, such as 1e-6
-_OTHERS = (".json", ".jinja", ".txt", ".model")  # files of a model other than its weights
 
 OnStep: TypeAlias = Callable[[int, Mapping[str, float | None]], None]
 
 
 class Resumes:
     """Mixin for trainers of transformers that loads checkpoints with `from_pretrained`.
+
+    A checkpoint that cannot be written is an error of one line.
 
     The names of weights in a checkpoint can differ from those in memory, for example in LLaVA
     models. The trainer of transformers (5.24) does not load such weights and only warns.
@@ -55,6 +54,12 @@ class Resumes:
         else:
             saved = type(model).from_pretrained(checkpoint, dtype=model.dtype)
             model.load_state_dict(saved.state_dict())
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        own: Any = self
+        parent: Any = super()
+        with writing_weights(Path(own.args.output_dir)):
+            parent._save_checkpoint(model, trial)
 
 
 def load_processor(folder: str) -> tuple[Any, bool]:
@@ -252,8 +257,8 @@ def prepared(
         sources: Other inputs of the training, such as hashes, by their names in config.json.
 
     Raises:
-        BadTraining: If the folder holds another training, another process trains in it, or the
-            YAML file cannot be used.
+        BadTraining: If the folder holds another training, another process trains in it, the
+            YAML file cannot be used, or the training needs more memory than the GPU has.
         ModelNotFound: If there is no such draft.
         Unwritable: If the folder cannot be written.
     """
@@ -267,7 +272,11 @@ def prepared(
     }
     is_main = bool(PartialState().is_main_process)
     with FolderLock(out, BadTraining) if is_main else nullcontext():
-        yield Training(draft, open_folder(out, made), made, given)
+        try:
+            yield Training(draft, open_folder(out, made), made, given)
+        except torch.OutOfMemoryError as error:
+            lower = "--micro-batch or --max-tokens" if "max_tokens" in made else "--micro-batch"
+            raise BadTraining(f"the GPU is out of memory: lower {lower}") from error
 
 
 def train(
@@ -286,13 +295,16 @@ def train(
 
     Returns:
         Folder of the trained draft.
+
+    Raises:
+        Unwritable: If a checkpoint or the draft cannot be written, for example on a full disk.
     """
     folder = training.folder
     trainer.remove_callback(PrinterCallback)  # log.csv and the progress display replace it
     checkpoint = folder.last_checkpoint()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.accelerator.is_main_process:
-        _save(trainer, Path(training.draft), folder, {method: training.made}, learned())
+        save_draft(trainer, Path(training.draft), folder, {method: training.made}, learned())
     return folder.model
 
 
@@ -305,35 +317,6 @@ def learned_images(hints: Hints, most: int) -> dict[str, Any]:
     """
     trained_for = hints.max_images
     return {} if trained_for is None or trained_for >= most else {"max_images": most}
-
-
-def _save(
-    trainer: Any,
-    start: Path,
-    folder: RunFolder,
-    made: Mapping[str, Any],
-    learned: Mapping[str, Any],
-) -> None:
-    """Save the trained draft with the dtype and the other files of the original draft.
-
-    It is written to a temporary folder and renamed last, so a folder named draft/ is complete.
-    """
-    part = folder.path / f".{folder.model.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    dtype = AutoConfig.from_pretrained(start).dtype or model.dtype
-    model.to(dtype).save_pretrained(part)
-    for file in start.iterdir():  # training changes some settings, such as `use_cache`
-        if file.suffix in _OTHERS and not file.name.endswith(".index.json"):
-            shutil.copy(file, part)
-    if learned:
-        hints = {**json.loads(read_bytes(part / HINTS_FILE)), **learned}
-        replace_file(part / HINTS_FILE, (json.dumps(hints, indent=2) + "\n").encode())
-    text = json.dumps({**made, "provenance": provenance()}, indent=2)
-    replace_file(part / "training.json", (text + "\n").encode())
-    part.rename(folder.model)
 
 
 def _is_finite(logs: Mapping[str, Any]) -> bool:

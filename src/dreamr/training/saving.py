@@ -1,0 +1,93 @@
+"""Writing of weights, whose libraries report a full disk in several ways."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoConfig
+
+from dreamr._files import read_bytes
+from dreamr._messages import first_line
+from dreamr._output_files import replace_file, unwritable
+from dreamr._provenance import provenance
+from dreamr.engines.local.options import HINTS_FILE
+from dreamr.training.folder import RunFolder
+
+_OTHERS = (".json", ".jinja", ".txt", ".model")  # files of a model other than its weights
+_TORCH = "inline_container"  # file of torch that is named in each error of its writer
+
+
+@contextmanager
+def writing_weights(path: Path) -> Iterator[None]:
+    """Guard a block that writes weights to a file or folder.
+
+    Raises:
+        Unwritable: If that fails, for example on a full disk.
+    """
+    advice = "free some space and run the same command again"
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error, advice) from error
+    except SafetensorError as error:
+        raise unwritable(path, OSError(first_line(error)), advice) from error
+    except RuntimeError as error:
+        if _TORCH not in str(error):
+            raise
+        raise unwritable(path, OSError("the disk does not take all bytes"), advice) from error
+
+
+def save_draft(
+    trainer: Any,
+    start: Path,
+    folder: RunFolder,
+    made: Mapping[str, Any],
+    learned: Mapping[str, Any],
+) -> None:
+    """Save the trained draft with the dtype and the other files of the original draft.
+
+    It is written to a temporary folder and renamed last, so a folder named draft/ is complete.
+
+    Args:
+        trainer: Trainer of transformers.
+        start: Folder of the original draft.
+        folder: Folder of the training.
+        made: What to write to training.json.
+        learned: What to change in the hints of the draft.
+
+    Raises:
+        Unwritable: If it cannot be written, for example on a full disk.
+    """
+    with writing_weights(folder.model):
+        _save(trainer, start, folder, made, learned)
+
+
+def _save(
+    trainer: Any,
+    start: Path,
+    folder: RunFolder,
+    made: Mapping[str, Any],
+    learned: Mapping[str, Any],
+) -> None:
+    part = folder.path / f".{folder.model.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    dtype = AutoConfig.from_pretrained(start).dtype or model.dtype
+    model.to(dtype).save_pretrained(part)
+    for file in start.iterdir():  # training changes some settings, such as `use_cache`
+        if file.suffix in _OTHERS and not file.name.endswith(".index.json"):
+            shutil.copy(file, part)
+    if learned:
+        hints = {**json.loads(read_bytes(part / HINTS_FILE)), **learned}
+        replace_file(part / HINTS_FILE, (json.dumps(hints, indent=2) + "\n").encode())
+    text = json.dumps({**made, "provenance": provenance()}, indent=2)
+    replace_file(part / "training.json", (text + "\n").encode())
+    part.rename(folder.model)

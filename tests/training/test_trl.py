@@ -12,7 +12,7 @@ from transformers import TrainerState
 
 from dreamr.training import BadTraining
 from dreamr.training.folder import RunFolder
-from dreamr.training.trl import LogRows, config_file
+from dreamr.training.trl import LogRows, config_file, load_processor
 
 
 def rows_of(folder: Path, logs: dict[str, float], *, fp16: bool = False) -> list[int]:
@@ -53,3 +53,17 @@ def test_a_configuration_has_numbers_without_a_dot_and_dates_as_texts(tmp_path: 
     found = config_file(str(file))
     assert found == {"learning_rate": 1e-6, "beta": -2000.0, "run_name": "2026-11-30", "steps": 12}
     assert json.dumps(found)
+
+
+def test_a_draft_with_code_of_its_own_is_refused_without_a_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> str:
+        raise AssertionError("a question on the terminal")
+
+    monkeypatch.setattr("builtins.input", asked)
+    code = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": code}))
+    (tmp_path / "own.py").write_text("raise AssertionError('code of the folder')\n")
+    with pytest.raises(BadTraining, match="needs Python code of its own, which is never run"):
+        load_processor(str(tmp_path))

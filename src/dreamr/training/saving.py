@@ -16,6 +16,7 @@ from dreamr._files import read_bytes
 from dreamr._messages import first_line
 from dreamr._output_files import replace_file, unwritable
 from dreamr._provenance import provenance
+from dreamr.engines.local.load import SAFE
 from dreamr.engines.local.options import HINTS_FILE
 from dreamr.training.folder import RunFolder
 
@@ -80,7 +81,7 @@ def _save(
     model = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    dtype = AutoConfig.from_pretrained(start).dtype or model.dtype
+    dtype = AutoConfig.from_pretrained(start, **SAFE).dtype or model.dtype
     model.to(dtype).save_pretrained(part)
     for file in start.iterdir():  # training changes some settings, such as `use_cache`
         if file.suffix in _OTHERS and not file.name.endswith(".index.json"):

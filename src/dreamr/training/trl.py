@@ -25,7 +25,7 @@ from dreamr._files import read_text
 from dreamr._locks import FolderLock
 from dreamr._messages import first_line
 from dreamr._provenance import weights_hash
-from dreamr.engines.local.load import resolve, takes_images
+from dreamr.engines.local.load import SAFE, resolve, takes_images
 from dreamr.engines.local.options import Hints
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
@@ -72,10 +72,15 @@ def load_processor(folder: str) -> tuple[Any, bool]:
         BadTraining: If it cannot be loaded or has no chat template.
     """
     try:
-        sees = takes_images(AutoConfig.from_pretrained(folder))
+        sees = takes_images(AutoConfig.from_pretrained(folder, **SAFE))
         kind: Any = AutoProcessor if sees else AutoTokenizer
-        processor = kind.from_pretrained(folder, padding_side="left")
+        processor = kind.from_pretrained(folder, padding_side="left", **SAFE)
     except (OSError, ValueError, KeyError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise BadTraining(
+                f"the draft in {folder} needs Python code of its own, which is never run: use a "
+                "draft that transformers supports"
+            ) from error
         raise BadTraining(f"cannot load the draft in {folder}: {first_line(error)}") from error
     if not processor.chat_template:
         raise BadTraining(

@@ -30,7 +30,7 @@ from dreamr.errors import DreamrError, EngineError, ModelNotFound, Unsupported
 
 _FILES = ["*.json", "*.jinja", "*.safetensors", "*.model", "*.txt"]  # of a model on the hub
 # Code in a model's folder is never run, and nothing is asked on the terminal.
-_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _MOST_TEMPLATE = 2**20  # characters
 # Bytes of weight files from which a model in bfloat16 is kept in it as a whole, which needs less
 # memory. A single row then takes less time too, since it reads half of the bytes.
@@ -114,7 +114,7 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
         size = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
         if size >= _LARGE:
             options = replace(options, decoder="torch")
-    config = AutoConfig.from_pretrained(folder, **_SAFE)
+    config = AutoConfig.from_pretrained(folder, **SAFE)
     sees = takes_images(config)
     kind: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     processors: Any = AutoImageProcessor
@@ -125,7 +125,7 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
         attn_implementation="sdpa",
         output_loading_info=True,
         use_safetensors=True,
-        **_SAFE,
+        **SAFE,
     )
     if missing := sorted(found["missing_keys"]):
         raise ModelNotFound(
@@ -133,8 +133,8 @@ def _load(folder: str, options: LocalOptions) -> Loaded:
             f"first {missing[0]}"
         )
     hf = hf.to(torch.device(options.device)).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFE)
-    images = processors.from_pretrained(folder, **_SAFE) if sees else None
+    tokenizer = AutoTokenizer.from_pretrained(folder, **SAFE)
+    images = processors.from_pretrained(folder, **SAFE) if sees else None
     model = LocalModel(hf, images, decoder=options.decoder, dtype=options.cpu_dtype)
     if options.device == "cpu" and (options.cpu_dtype, model.dtype) == ("bfloat16", "float32"):
         model = LocalModel(hf.to(torch.bfloat16), images, decoder="torch")

@@ -101,3 +101,8 @@ def test_a_full_gpu_is_one_line_that_names_the_options(draft: Path) -> None:
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
     with pytest.raises(BadTraining, match=r"out of memory.*--micro-batch or --max-tokens"):
         trained(draft, Resuming(Model(), error))
+
+
+def test_the_draft_is_saved_with_the_dtype_of_its_decoder(draft: Path) -> None:
+    model = trained(draft, Resuming(Model()))
+    assert (model / "model.safetensors").read_text() == "torch.bfloat16"

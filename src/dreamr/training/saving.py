@@ -81,7 +81,9 @@ def _save(
     model = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
-    dtype = AutoConfig.from_pretrained(start, **SAFE).dtype or model.dtype
+    config = AutoConfig.from_pretrained(start, **SAFE)
+    # Composite models can have the dtype in the configuration of their decoder only.
+    dtype = config.dtype or config.get_text_config().dtype or model.dtype
     model.to(dtype).save_pretrained(part)
     for file in start.iterdir():  # training changes some settings, such as `use_cache`
         if file.suffix in _OTHERS and not file.name.endswith(".index.json"):

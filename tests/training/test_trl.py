@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from dreamr_testbed import PAIR
 from transformers import TrainerState
 
 from dreamr.training import BadTraining
@@ -67,3 +69,25 @@ def test_a_draft_with_code_of_its_own_is_refused_without_a_question(
     (tmp_path / "own.py").write_text("raise AssertionError('code of the folder')\n")
     with pytest.raises(BadTraining, match="needs Python code of its own, which is never run"):
         load_processor(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"tokenizer_class": "ByT5Tokenizer"}, "has no fast tokenizer"),
+        ({"eos_token": None}, "has no end-of-turn token"),
+    ],
+)
+def test_a_draft_whose_tokenizer_lacks_something_is_refused(
+    tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    template = (PAIR / "draft" / "chat_template.jinja").read_text()
+    folder = tmp_path / "draft"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
+    (folder / "chat_template.jinja").write_text(template)
+    shutil.copy(PAIR / "draft" / "tokenizer.json", folder)
+    settings = json.loads((PAIR / "draft" / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, **changes}))
+    with pytest.raises(BadTraining, match=says):
+        load_processor(str(folder))

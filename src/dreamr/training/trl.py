@@ -69,7 +69,8 @@ def load_processor(folder: str) -> tuple[Any, bool]:
         The processor, or the tokenizer of a text-only model, and whether the model takes images.
 
     Raises:
-        BadTraining: If it cannot be loaded or has no chat template.
+        BadTraining: If it cannot be loaded, or has no chat template, fast tokenizer or end-of-turn
+            token.
     """
     try:
         sees = takes_images(AutoConfig.from_pretrained(folder, **SAFE))
@@ -85,6 +86,13 @@ def load_processor(folder: str) -> tuple[Any, bool]:
     if not processor.chat_template:
         raise BadTraining(
             f"{folder} has no chat template: add a chat_template.jinja or use an instruct model"
+        )
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if not tokenizer.is_fast:
+        raise BadTraining(f"{folder} has no fast tokenizer: add a tokenizer.json")
+    if tokenizer.eos_token is None:
+        raise BadTraining(
+            f"{folder} has no end-of-turn token: set eos_token in its tokenizer_config.json"
         )
     return processor, sees
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
 import torch
 from dreamr_testbed import PAIR
 from safetensors.torch import load_file
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from trl import SFTTrainer
 
 from dreamr import Conversation
 from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
@@ -120,3 +123,34 @@ def test_images_need_a_draft_that_takes_them(draft: Path, tmp_path: Path) -> Non
     (file := tmp_path / "records.jsonl").write_text(f"{to_line(record)}\n")
     with pytest.raises(BadTraining, match=r"^record a/1: .* takes text only"):
         train_from_records(Records([file]), RecordsOptions(draft=str(draft)), tmp_path / "other")
+
+
+def test_a_prompt_begins_with_one_token_as_in_a_run(
+    draft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(draft)
+    first = tokenizer.pad_token  # any special token serves
+    tokenizer.bos_token = first
+    tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, tokenizer.bos_token_id)]
+    )
+    tokenizer.save_pretrained(draft)
+    seen: list[list[int]] = []
+
+    def loss(self: Any, model: Any, inputs: dict[str, Any], *_: object, **__: object) -> Any:
+        seen.extend(inputs["input_ids"].tolist())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", loss)
+    record = Record("x", "fpsr", QUESTION, (Recorded("Answer: 2", "target"),), (), True, True)
+    (file := tmp_path / "records.jsonl").write_text(f"{to_line(record)}\n")
+    with pytest.raises(KeyboardInterrupt):
+        train_from_records(
+            Records([file]), RecordsOptions(draft=str(draft), batch=1), tmp_path / "out"
+        )
+    messages = [{"role": "user", "content": QUESTION.text}]
+    expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    answer = tokenizer(f"Answer: 2{tokenizer.eos_token}", add_special_tokens=False)["input_ids"]
+    assert expected[0] == tokenizer.bos_token_id
+    assert seen == [[*expected, *answer]]

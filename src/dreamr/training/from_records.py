@@ -187,6 +187,10 @@ def _dataset(
     As text, a prompt can end with the beginning of an answer, which DPO needs.
     """
     tokenizer = getattr(processor, "tokenizer", processor)
+    # TRL tokenizes the text of text-only models as a whole text, before which some tokenizers put a
+    # token that their chat templates begin with too.
+    begins = not sees and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    added = tokenizer.bos_token if begins else ""
 
     def row(number: int) -> dict[str, Any]:
         at, preferred, _ = examples[number]
@@ -194,7 +198,7 @@ def _dataset(
         base = row_of(record.prompt, sees=sees)
         prompt = processor.apply_chat_template(
             base["prompt"], add_generation_prompt=True, tokenize=False
-        )
+        ).removeprefix(added)
         if preferred is None:
             return {**base, "prompt": prompt, "completion": record.text + tokenizer.eos_token}
         return {

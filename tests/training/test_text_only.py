@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,16 @@ def test_a_prompt_begins_with_one_token_as_in_a_run(
     answer = tokenizer(f"Answer: 2{tokenizer.eos_token}", add_special_tokens=False)["input_ids"]
     assert expected[0] == tokenizer.bos_token_id
     assert seen == [[*expected, *answer]]
+
+
+def test_an_edited_file_of_problems_is_another_training(draft: Path, tmp_path: Path) -> None:
+    rows = [
+        {"question": f"What is {n} + 1?", "answer": str(n + 1), "attachments": None}
+        for n in range(4)
+    ]
+    file = tmp_path / "problems.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    train_sapo(options(draft, str(file)), tmp_path / "out", open_model=moody)
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in reversed(rows)))
+    with pytest.raises(BadTraining, match=r"another configuration \(changed: task_files;"):
+        train_sapo(options(draft, str(file)), tmp_path / "out", open_model=moody)

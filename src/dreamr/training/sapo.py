@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from trl import GRPOConfig
 
+from dreamr._files import open_binary
 from dreamr._provenance import weights_hash
 from dreamr.engines import Model, OpenModel, open_model
 from dreamr.engines.local.detokenize import Texts
 from dreamr.engines.local.load import quiet
 from dreamr.engines.local.options import Hints, read_hints
 from dreamr.evaluation.tasks.options import task_names
+from dreamr.evaluation.tasks.public import ENDINGS
 from dreamr.gate import RatioGate
 from dreamr.training.grader import Completion, Grader
 from dreamr.training.options import SapoOptions
@@ -86,13 +89,12 @@ def train_sapo(
             trained for and `options.untrained` is not set.
     """
     quiet()
-    problems = training_problems(
-        task_names(options.task), options.problems, options.seed, options.plugin
-    )
+    tasks = task_names(options.task)
+    problems = training_problems(tasks, options.problems, options.seed, options.plugin)
     scheme = options.scheme()
     run_options = options.run_options()
     target = weights_hash(Path(run_options.source("target").location))
-    sources = {"target_weights": target}
+    sources = {"target_weights": target, **_task_files(tasks)}
     with prepared(options, out, run_options.source("draft").location, sources) as training:
         if training.folder.done:
             return training.folder.model
@@ -117,6 +119,16 @@ def train_sapo(
             )
             learned = partial(_learned, options, hints, problems, trainer)
             return train(trainer, training, "sapo", learned)
+
+
+def _task_files(tasks: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the hashes of the files among the tasks, for config.json; {} if there are none."""
+    hashes = {}
+    for task in tasks:
+        if task.endswith(ENDINGS):
+            with open_binary(Path(task)) as file:
+                hashes[task] = file_digest(file, "sha256").hexdigest()[:16]
+    return {"task_files": hashes} if hashes else {}
 
 
 def _order(options: SapoOptions, problems: Problems, steps: int) -> list[int]:

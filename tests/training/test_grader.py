@@ -5,6 +5,7 @@ import pytest
 
 from dreamr.conversation import Conversation
 from dreamr.engines import Capabilities, Context, Failure, SamplingParams, ScriptedEngine
+from dreamr.engines.scripted import words
 from dreamr.errors import ContextTooLong, EngineError, Unsupported
 from dreamr.evaluation.tasks import Item
 from dreamr.gate import Evidence
@@ -100,6 +101,23 @@ def test_a_problem_beyond_the_targets_context_has_a_reference_without_steps() ->
     assert one.reference == Reference((), 0, right=False)
     assert [verdict.accepted for verdict in one.verdicts] == [False, False]
     assert one.right
+
+
+def test_a_reference_is_measured_in_tokens_of_the_draft() -> None:
+    def tokens(text: str) -> int:
+        return len(text.split())
+
+    [by_word, by_letter] = [
+        grade(
+            Grader([ScriptedEngine(script=OWN, tokenize=tokenize)], count=tokens), completion(OWN)
+        )
+        for tokenize in (words, list)
+    ]
+    found = by_word[0].reference
+    assert found == by_letter[0].reference
+    assert found is not None
+    assert [step.tokens for step in found.steps] == [3, 3]
+    assert found.tokens == 8 + 1, "the token that ends the turn counts, as in a completion"
 
 
 def test_without_references_the_target_writes_nothing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dreamr._concurrency import gather_bounded
@@ -55,6 +55,9 @@ class Grader:
         most_tokens: Maximum tokens of the target's own solutions.
         references: Whether to attach the target's own solution to each rollout. The target solves
             each problem once.
+        count: Counts the tokens of a text as the draft's tokenizer does. Lengths of the target's
+            own solutions are then comparable with those of completions, also if the models have
+            different tokenizers. By default, the target's tokens are counted.
 
     Raises:
         Unsupported: If a target cannot judge.
@@ -65,6 +68,7 @@ class Grader:
     step_format: StepFormat = field(default_factory=StepFormat)
     most_tokens: int = 1024
     references: bool = True
+    count: Callable[[str], int] | None = None
 
     def __post_init__(self) -> None:
         for engine in self.targets:
@@ -172,7 +176,11 @@ class Grader:
             return Reference((), 0, right=False)
         marked = self.step_format.answer_marker is not None
         right = one.finished and item.right(one.text)
-        return Reference(reasoning(one.steps, marked=marked), one.tokens, right)
+        steps, tokens = reasoning(one.steps, marked=marked), one.tokens
+        if self.count is not None:
+            steps = tuple(replace(step, tokens=self.count(step.text)) for step in steps)
+            tokens = self.count(one.text) + one.finished  # with the token that ends the turn
+        return Reference(steps, tokens, right)
 
 
 async def write(

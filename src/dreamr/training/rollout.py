@@ -19,7 +19,7 @@ class Reference:
 
     Attributes:
         steps: Steps of the reasoning, without the final answer.
-        tokens: Length of the whole solution, in tokens of the target.
+        tokens: Length of the whole solution, in the tokens of `Grader.count`.
         right: Whether the task's scorer accepts the answer.
     """
 

@@ -105,7 +105,7 @@ def train_sapo(
         with _graders(options, open_model) as (portal, models):
             trainer = SapoTrainer(
                 problems=problems,
-                grade=_grade(options, portal, models),
+                grade=_grade(options, portal, models, processor),
                 scheme=scheme,
                 texts=_texts(processor),
                 step_format=models[0].step_format,
@@ -137,14 +137,20 @@ def _order(options: SapoOptions, problems: Problems, steps: int) -> list[int]:
 
 
 def _grade(
-    options: SapoOptions, portal: BlockingPortal, models: Sequence[Model]
+    options: SapoOptions, portal: BlockingPortal, models: Sequence[Model], processor: Any
 ) -> Callable[[Sequence[Completion]], list[Rollout]]:
     """Return a blocking function that grades completions on the event loop of the targets."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
     grader = Grader(
         [model.engine for model in models],
         RatioGate(options.threshold),
         models[0].step_format,
         most_tokens=options.max_tokens,
+        count=count,
     )
 
     def grade(completions: Sequence[Completion]) -> list[Rollout]:

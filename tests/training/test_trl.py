@@ -91,3 +91,24 @@ def test_a_draft_whose_tokenizer_lacks_something_is_refused(
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, **changes}))
     with pytest.raises(BadTraining, match=says):
         load_processor(str(folder))
+
+
+def test_any_yaml_configuration_identifies_its_training(tmp_path: Path) -> None:
+    file = tmp_path / "grpo.yaml"
+    file.write_text("model_init_kwargs: {max_memory: {0: 1}}\nmax_grad_norm: .nan\n")
+    for _ in range(2):
+        folder = RunFolder(tmp_path / "out", {"config": config_file(str(file))})
+        folder.model.mkdir(exist_ok=True)
+    file.write_text("max_grad_norm: 1.0\n")
+    with pytest.raises(BadTraining, match=r"another configuration \(changed: config;"):
+        RunFolder(tmp_path / "out", {"config": config_file(str(file))})
+
+
+@pytest.mark.parametrize(
+    "text", ["report_to: !!set {a, b}", "run_name: !!binary aGk=", "a: &a [*a]"]
+)
+def test_a_configuration_that_json_cannot_hold_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "grpo.yaml"
+    file.write_text(text + "\n")
+    with pytest.raises(BadTraining, match=r"grpo\.yaml .* lists and mappings"):
+        config_file(str(file))

@@ -52,16 +52,18 @@ class RunFolder:
         """Write the configuration, or check that the folder already has the same one."""
         file = self.path / CONFIG
         there = _read(file)
-        if there is not None and there != config and (self.done or self.last_checkpoint()):
+        config = json.loads(json.dumps(config))  # in JSON, names are texts
+        same = there is not None and _same(there, config)
+        if there is not None and not same and (self.done or self.last_checkpoint()):
             names = {*config, *there}
-            other = sorted(name for name in names if config.get(name) != there.get(name))
+            other = sorted(name for name in names if not _same(config.get(name), there.get(name)))
             raise BadTraining(
                 f"{self.path} holds a training with another configuration (changed: "
                 f"{', '.join(other)}; see its {CONFIG}): name another folder"
             )
         if there is None and any(file.name != LOCK for file in _entries(self.path)):
             raise BadTraining(f"{self.path} holds other files: name an empty or a new folder")
-        if self._writes and there != config:
+        if self._writes and not same:
             self.path.mkdir(parents=True, exist_ok=True)
             replace_file(file, (json.dumps(config, indent=2) + "\n").encode())
 
@@ -78,6 +80,11 @@ class RunFolder:
             if (step := path.name.removeprefix("checkpoint-")).isdecimal() and is_whole(path)
         }
         return steps[max(steps)] if steps else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare JSON values; NaN is the same as NaN."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _entries(folder: Path) -> list[Path]:

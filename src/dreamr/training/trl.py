@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -162,7 +163,7 @@ def config_file(path: str | None) -> dict[str, Any]:
     """Read fields of a TRL configuration from a YAML file; return {} for None.
 
     Raises:
-        BadTraining: If the file cannot be read or does not hold a mapping.
+        BadTraining: If the file cannot be read or does not hold a mapping of JSON values.
     """
     if path is None:
         return {}
@@ -183,6 +184,12 @@ def config_file(path: str | None) -> dict[str, Any]:
         raise BadTraining(f"cannot read {path}: {first_line(error)}") from error
     if not isinstance(values, dict):
         raise BadTraining(f"{path} must hold fields of a TRL configuration as 'name: value' lines")
+    try:
+        json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadTraining(
+            f"{path} must hold numbers, texts, lists and mappings only: {first_line(error)}"
+        ) from error
     return values
 
 

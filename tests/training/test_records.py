@@ -8,9 +8,10 @@ from typing import Any
 import anyio
 import pytest
 from dreamr_testbed import RECEIPT
+from trl.data_utils import prepare_multimodal_messages
 
 from dreamr import Conversation, RunOptions, read_image
-from dreamr.conversation import as_file
+from dreamr.conversation import Text, Turn, as_file
 from dreamr.engines import Failure, Model, ModelSource, OpenModel
 from dreamr.errors import EngineLost, RunFailed
 from dreamr.evaluation.tasks import Item, Items, load
@@ -120,6 +121,23 @@ def test_a_run_is_recorded_with_what_was_heard() -> None:
     assert record_of("x", asked, replace(result, events=())).transcripts == ()
     with pytest.raises(BadTraining, match="takes no sound"):
         row_of(asked, sees=True)
+
+
+def test_an_image_stays_in_its_turn() -> None:
+    image = read_image(RECEIPT)
+    asked = Conversation(
+        (
+            Turn("user", (Text("Hello."),)),
+            Turn("assistant", (Text("What is it?"),)),
+            Turn("user", (image, Text("What is due?"))),
+        )
+    )
+    row = row_of(asked, sees=True)
+    filled = prepare_multimodal_messages(row["prompt"], row["images"])
+    kinds_of = [[part["type"] for part in message["content"]] for message in filled]
+    assert kinds_of == [["text"], ["text"], ["image", "text"]]
+    plain = row_of(Conversation.from_prompt("Hello."), sees=True)["prompt"]
+    assert plain == [{"role": "user", "content": "Hello."}]
 
 
 def test_problems_that_are_kept_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,8 +188,9 @@ def check_parts(conversation: Conversation, *, sees: bool = True) -> None:
 def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
     """Convert a conversation to a row for TRL: messages under 'prompt' and, if `sees`, 'images'.
 
-    A turn without images holds a plain string, since not every chat template supports lists of
-    parts. Text-only trainers reject a column of images even if it is empty, so it is left out.
+    Turns of a conversation without images hold plain strings, since not every chat template
+    supports lists of parts. Text-only trainers reject a column of images even if it is empty, so it
+    is left out.
 
     Args:
         conversation: Conversation. Pages and frames become text and images.
@@ -199,9 +200,11 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
         BadTraining: If the conversation has parts that the draft does not take.
     """
     check_parts(conversation, sees=sees)
+    flat = flatten(conversation)
+    has_images = bool(flat.images)
     messages: list[dict[str, Any]] = []
     images = []
-    for turn in flatten(conversation).turns:
+    for turn in flat.turns:
         content: list[dict[str, str]] = []
         for part in turn.parts:
             match part:
@@ -211,7 +214,8 @@ def row_of(conversation: Conversation, *, sees: bool) -> dict[str, Any]:
                     content.append({"type": "image"})
                     images.append(to_pillow(part))
         texts = [part["text"] for part in content if part["type"] == "text"]
-        plain = len(texts) == len(content)
+        # TRL puts all images into the first user turn that is a plain string.
+        plain = not has_images or (turn.role != "user" and len(texts) == len(content))
         messages.append({"role": turn.role, "content": "".join(texts) if plain else content})
     return {"prompt": messages, "images": images} if sees else {"prompt": messages}
 

@@ -1,11 +1,14 @@
 """Functions that team processes run in tests; a module, since the processes import it."""
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from dreamr_testbed.recipe.muon import Muon
 
+from dreamr.errors import Unwritable
 from dreamr.training import BadTraining
 
 
@@ -36,6 +39,16 @@ def fail(team):
     if team.rank == 1:
         raise ValueError("the second process fails")
     team.add([torch.zeros(1)])  # would wait forever
+
+
+def end(team):
+    if team.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    team.add([torch.zeros(1)])  # would wait forever
+
+
+def write(team):
+    raise Unwritable("cannot write curves.csv")
 
 
 def refuse(team):

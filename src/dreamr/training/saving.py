@@ -25,13 +25,18 @@ _TORCH = "inline_container"  # file of torch that is named in each error of its 
 
 
 @contextmanager
-def writing_weights(path: Path) -> Iterator[None]:
+def writing_weights(
+    path: Path, advice: str = "free some space and run the same command again"
+) -> Iterator[None]:
     """Guard a block that writes weights to a file or folder.
+
+    Args:
+        path: The file or folder.
+        advice: What the user can do if that fails.
 
     Raises:
         Unwritable: If that fails, for example on a full disk.
     """
-    advice = "free some space and run the same command again"
     try:
         yield
     except OSError as error:

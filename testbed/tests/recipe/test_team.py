@@ -8,8 +8,9 @@ import torch
 pytest.importorskip("transformers")
 
 from dreamr_testbed.recipe.team import ALONE, Team, run_team
-from team_members import fail, refuse, save_weights, take_steps
+from team_members import end, fail, refuse, save_weights, take_steps, write
 
+from dreamr.errors import Unwritable
 from dreamr.training import BadTraining
 
 
@@ -27,6 +28,13 @@ def test_a_failing_process_ends_the_team_with_its_error():
 def test_an_error_for_the_user_stays_one_line():
     with pytest.raises(BadTraining, match=r"\Athe stage diverged\Z"):
         run_team(2, refuse)
+    with pytest.raises(Unwritable, match=r"\Acannot write curves.csv\Z"):
+        run_team(2, write)
+
+
+def test_a_process_that_is_killed_ends_the_team_in_one_line():
+    with pytest.raises(BadTraining, match=r"\Aa worker was ended by SIGKILL: .*\Z"):
+        run_team(2, end)
 
 
 def test_parts_of_a_batch_are_disjoint_and_complete():

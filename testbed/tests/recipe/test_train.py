@@ -14,6 +14,7 @@ from dreamr_testbed.recipe import loop, source, train, weights
 from dreamr_testbed.recipe.models import Size, load_model
 from dreamr_testbed.recipe.plan import Recipe, Stage, read_recipes
 
+from dreamr.errors import Unwritable
 from dreamr.training import BadTraining
 
 TINY = Size(4, 32, 96, heads=1, kv_heads=1, tower_layers=1, tower_width=32)
@@ -138,6 +139,20 @@ def test_a_checkpoint_of_another_model_is_one_line(tmp_path, tokenizer, capsys):
     with pytest.raises(SystemExit):
         train.main(["target", "--out", str(tmp_path)])
     assert "holds the weights of another model" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, tokenizer):
+    run = training(tmp_path, tokenizer)
+    run.save([])
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.part").symlink_to("/dev/full")
+    with pytest.raises(Unwritable, match=f"cannot write {tmp_path}/checkpoint.pt: .*free some"):
+        run.save([])
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert not (tmp_path / "checkpoint.part").is_symlink()
+    (tmp_path / "curves.csv").symlink_to("/dev/full")
+    with pytest.raises(Unwritable, match=f"cannot write {tmp_path}/curves.csv: No space left"):
+        run._log(SEE, {"loss": 1.0})
 
 
 def failed(capsys, *arguments):

@@ -11,16 +11,25 @@ import torch
 
 from dreamr._messages import first_line
 from dreamr.training import BadTraining
+from dreamr.training.saving import writing_weights
 
 CHECKPOINT = "checkpoint.pt"
 _NAMES = {"stage", "step", "layers", "model", "state"}
 
 
 def write_checkpoint(path: Path, saved: Mapping[str, Any]) -> None:
-    """Replace a checkpoint atomically."""
+    """Replace a checkpoint atomically.
+
+    Raises:
+        Unwritable: If it cannot be written, for example on a full disk; the old one is kept.
+    """
     part = path.with_suffix(".part")
-    torch.save(dict(saved), part)
-    os.replace(part, path)
+    try:
+        with writing_weights(path):
+            torch.save(dict(saved), part)
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:

@@ -17,8 +17,9 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
+from dreamr.errors import DreamrError
 from dreamr.training import BadTraining
 
 Item = TypeVar("Item")
@@ -88,7 +89,8 @@ def run_team(size: int, work: Callable[[Team], None]) -> None:
         work: Function to run; must be picklable.
 
     Raises:
-        BadTraining: If it is the first failure of a process.
+        DreamrError: If it is the first failure of a process.
+        BadTraining: If a process was killed, for example for lack of memory.
         RuntimeError: If a process fails otherwise; has the traceback of the first failure.
     """
     if size == 1:
@@ -96,11 +98,29 @@ def run_team(size: int, work: Callable[[Team], None]) -> None:
         return
     with TemporaryDirectory() as folder:
         failure = Path(folder) / "failure"
+        started = spawn(
+            _member, (size, Path(folder) / "store", failure, work), nprocs=size, join=False
+        )
         try:
-            spawn(_member, (size, Path(folder) / "store", failure, work), nprocs=size)
-        except ProcessRaisedException as error:
+            while not started.join():
+                pass
+        except (ProcessRaisedException, ProcessExitedException) as error:
             found = pickle.loads(failure.read_bytes()) if failure.exists() else str(error)
-            raise found if isinstance(found, BadTraining) else RuntimeError(found) from None
+            if isinstance(found, DreamrError):
+                raise found from None
+            # The others fail too, since they lose their connection to a killed process.
+            if (ended := _killed(process.exitcode for process in started.processes)) is not None:
+                raise BadTraining(
+                    f"a worker was ended by {ended}: run the same command again to resume, with "
+                    "fewer --workers if memory was short"
+                ) from None
+            raise RuntimeError(found) from None
+
+
+def _killed(exit_codes: Iterable[int | None]) -> str | None:
+    """Return the name of the signal that ended a process, other than by `spawn`; None if none."""
+    signals = (-code for code in exit_codes if code is not None and code < 0)
+    return next((signal.Signals(n).name for n in signals if n != signal.SIGTERM), None)
 
 
 def _member(rank: int, size: int, store: Path, failure: Path, work: Callable[[Team], None]) -> None:
@@ -131,6 +151,6 @@ def _report(failure: Path, error: Exception) -> None:
     """
     try:
         with failure.open("xb") as file:
-            pickle.dump(error if isinstance(error, BadTraining) else traceback.format_exc(), file)
+            pickle.dump(error if isinstance(error, DreamrError) else traceback.format_exc(), file)
     except FileExistsError:
         return

@@ -25,6 +25,7 @@ from transformers import LlavaForConditionalGeneration
 
 from dreamr._output_files import writing
 from dreamr.training import BadTraining
+from dreamr.training.saving import writing_weights
 from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe import loop, mistakes
 from dreamr_testbed.recipe.arguments import check_start, check_training
@@ -157,7 +158,8 @@ class Training:
             self.stage, self.step, self.state = self.stage + 1, 0, {}
             self.save([])
         if self.team.leads:
-            self.export(self.out / "model")
+            with writing_weights(self.out / "model"):
+                self.export(self.out / "model")
 
     def _change(self, model: LlavaForConditionalGeneration) -> None:
         """Replace the model."""
@@ -196,7 +198,7 @@ class Training:
     def _reason(self, stage: Stage) -> None:
         began = self.out / "began.pt"
         if stage.blend < 1.0 and self.step == 0 and self.team.leads:
-            torch.save(self.model.state_dict(), began)
+            write_checkpoint(began, self.model.state_dict())
         self._train(stage)
         if stage.blend < 1.0:
             saved = torch.load(began, map_location=self.device, weights_only=True)
@@ -316,7 +318,7 @@ class Training:
             return
         path = self.out / "curves.csv"
         fresh = not path.exists()
-        with path.open("a", newline="") as file:
+        with writing(path), path.open("a", newline="") as file:
             writer = csv.writer(file)
             if fresh:
                 writer.writerow(["stage", "step", "time", "figure", "value"])
@@ -390,7 +392,7 @@ def _train(recipe: Recipe, options: argparse.Namespace, team: Team) -> None:
     if options.start:
         training.begin_at(options.stage or recipe.stages[0].name, options.start)
     if options.export:
-        with writing(options.export, "name another --export"):
+        with writing_weights(options.export, "name another --export"):
             training.export(options.export)
     else:
         training.run()

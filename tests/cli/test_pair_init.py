@@ -10,6 +10,8 @@ from dreamr_testbed import PAIR as PAIR_FOLDER
 
 from dreamr.cli import main
 from dreamr.pairs import examine, read_pair_file
+from dreamr.serving.launch.commands import engine_command
+from dreamr.sizing import find_architecture, parse_devices
 
 PAIR = (
     "--target",
@@ -102,6 +104,42 @@ def test_without_a_gpu_the_models_run_on_the_cpu(target: str, engine: str, folde
         assert model.launch.devices == ()
         assert model.launch.memory is None
         assert model.launch.engine == engine
+
+
+@pytest.mark.parametrize(
+    ("target", "draft", "gpus"),
+    [
+        ("Qwen/Qwen3-VL-8B-Instruct-GGUF", "Qwen/Qwen3-VL-2B-Instruct-GGUF", "1x24GB"),
+        ("Qwen/Qwen3-VL-8B-Instruct-GGUF", "Qwen/Qwen3-VL-2B-Instruct-GGUF", "1x48GB"),
+        ("Qwen/Qwen3-VL-32B-Instruct-GGUF", "Qwen/Qwen3-VL-2B-Instruct-GGUF", "1x48GB"),
+        ("unsloth/gemma-3-12b-it-GGUF", "ggml-org/gemma-3-4b-it-GGUF", "1x24GB"),
+    ],
+)
+def test_the_caches_that_llama_allocates_fit_beside_the_weights(
+    target: str, draft: str, gpus: str, folder: Path
+) -> None:
+    assert init("--target", target, "--draft", draft, "--gpus", gpus) == 0
+    needed = 0
+    for model in read_pair_file(folder / "pair.yaml").models.values():
+        assert model.launch is not None
+        arguments = engine_command(model.launch, 8001).arguments
+        tokens, slots = (
+            int(arguments[arguments.index(flag) + 1]) for flag in ("--ctx-size", "--parallel")
+        )
+        sizes = find_architecture(model.launch.model)
+        needed += sizes.weight_bytes + slots * sizes.conversation_bytes(tokens // slots)
+    (device,) = parse_devices(gpus)
+    assert needed <= device.memory
+
+
+def test_the_capacity_of_llama_is_that_of_its_slots(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = ("--target", "Qwen/Qwen3-VL-8B-Instruct-GGUF", "--draft", PAIR[3])
+    assert init(*models, "--engine", "llama.cpp", "--gpus", "1x80GB") == 0
+    said = "4 conversations of 3,072 tokens at a time, 4 of the full context of 32,768"
+    assert said in capsys.readouterr().out
+    assert "GB the caches of 4 slots" in (folder / "pair.yaml").read_text()
 
 
 def test_a_file_is_replaced_only_by_force(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

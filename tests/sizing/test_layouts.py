@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isclose
 
 import pytest
@@ -45,6 +46,7 @@ MEMORY = st.integers(4, 200).map(lambda size: size * GB)
 BYTES = st.integers(0, 10**11)
 GIBS = st.integers(0, 100).map(lambda size: size * GIB)
 DEMANDS = st.builds(Demand, BYTES, BYTES, BYTES, BYTES, st.sampled_from([1, GIB]), st.none() | GIBS)
+SLOTTED = st.builds(Demand, BYTES, BYTES, BYTES, BYTES, slots=st.sampled_from([2, 4]))
 
 
 def pair(target: str = LARGE, draft: str = SMALL) -> Pair:
@@ -55,7 +57,7 @@ def devices(*memory: int) -> tuple[Device, ...]:
     return tuple(Device("H100", size) for size in memory)
 
 
-@given(DEMANDS, DEMANDS, MEMORY)
+@given(DEMANDS | SLOTTED, DEMANDS | SLOTTED, MEMORY)
 def test_shares_of_a_device_never_exceed_what_is_usable(
     target: Demand, draft: Demand, memory: int
 ) -> None:
@@ -79,7 +81,7 @@ def test_conversations_fit_into_the_cache_and_the_cache_into_the_memory(
         assert each == 0 or needed.conversations(memory, each) * each <= cache
 
 
-@given(DEMANDS, MEMORY, st.floats(0.01, 1), MEMORY)
+@given(DEMANDS | SLOTTED, MEMORY, st.floats(0.01, 1), MEMORY)
 def test_more_memory_never_lowers_capacity(
     needed: Demand, memory: int, share: float, more: int
 ) -> None:
@@ -100,6 +102,24 @@ def test_a_longer_context_never_needs_less_and_more_devices_never_more(
     assert longer.least >= one.least
     assert split.weights <= one.weights
     assert split.full <= one.full
+
+
+@given(SLOTTED, st.integers(0, 5 * 10**11))
+def test_slots_have_their_caches_or_the_server_does_not_start(needed: Demand, memory: int) -> None:
+    assert needed.slots is not None
+    starts = memory >= needed.fixed + needed.slots * needed.full
+    assert (memory >= needed.least) == starts
+    assert needed.kept(memory) == ((needed.slots, needed.slots) if starts else (0, 0))
+    assert needed.cache(memory) == (needed.slots * needed.full if starts else 0)
+
+
+def test_a_slot_of_llama_holds_a_pass_beside_its_windows_and_whole_blocks() -> None:
+    model = find_architecture("google/gemma-3-4b-it")
+    (window,) = {one.window for one in model.caches} - {None}
+    assert window is not None
+    longer = [replace(one, window=window + 512 if one.window else None) for one in model.caches]
+    allocated = sum(one.bytes(5120) for one in longer)
+    assert demand(model, 24 * GB, 5000, 2**20, slots=4).full >= allocated
 
 
 @given(PAIRS, st.lists(MEMORY, min_size=1, max_size=4))

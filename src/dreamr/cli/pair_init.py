@@ -121,12 +121,13 @@ def _init(options: InitOptions) -> None:
         _write(options, BUNDLED)
         _say(options, ["The bundled pair: small models for trying out, on the CPU."])
         return
-    pair = Pair(_sized(options.target or "", options.out), _sized(options.draft or "", options.out))
+    engine = None if options.engine == "auto" else options.engine
+    target, draft = (_sized(name or "", options.out) for name in (options.target, options.draft))
+    pair = Pair(target, draft, engine)
     devices = _devices(options.gpus)
     chosen = choose(pair, devices, options.longest, options.max_pixels)
     lines = summary(pair, chosen, devices)
-    engine = None if options.engine == "auto" else options.engine
-    _write(options, pair_text(pair, chosen, devices, engine, ("dreamr pair init:", *lines)))
+    _write(options, pair_text(pair, chosen, devices, ("dreamr pair init:", *lines)))
     _say(options, lines)
 
 

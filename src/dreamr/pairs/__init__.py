@@ -3,6 +3,7 @@
 from dreamr.pairs.chosen import ChosenPair, choose_pair, parse_choice, with_keys
 from dreamr.pairs.declaration import (
     ENGINES,
+    LLAMA_SLOTS,
     EngineName,
     Launch,
     ModelEntry,
@@ -16,6 +17,7 @@ from dreamr.pairs.shape_of_file import OF_MODELS
 
 __all__ = [
     "ENGINES",
+    "LLAMA_SLOTS",
     "MODELINE",
     "OF_MODELS",
     "SCHEMA_URL",

@@ -18,6 +18,7 @@ from dreamr.steps import Role
 
 EngineName: TypeAlias = Literal["vllm", "sglang", "llama.cpp", "local"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+LLAMA_SLOTS = 4  # requests that llama.cpp serves at the same time, unless its flags say otherwise
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 

@@ -24,13 +24,18 @@ class CachedLayers:
     values: int
     window: int | None = None
 
-    def bytes(self, tokens: int, shards: int = 1) -> int:
+    def bytes(self, tokens: int, shards: int = 1, beside: int = 0) -> int:
         """Return the bytes of a text of this length on one of the devices that share the model.
 
         With more devices than heads, heads are stored several times.
+
+        Args:
+            tokens: Length of the text.
+            shards: Devices that share the model.
+            beside: Tokens that the engine keeps beside those of a window.
         """
         heads = -(-self.heads // shards)
-        kept = tokens if self.window is None else min(tokens, self.window)
+        kept = tokens if self.window is None else min(tokens, self.window + beside)
         return self.count * heads * self.values * kept * BFLOAT16
 
 
@@ -110,9 +115,15 @@ class Architecture:
             return 0
         return self.image_tokens or -(-pixels // self.pixels_per_token)
 
-    def conversation_bytes(self, tokens: int, shards: int = 1) -> int:
-        """Return the bytes that a conversation of this length keeps on each device."""
-        return self.state // shards + sum(one.bytes(tokens, shards) for one in self.caches)
+    def conversation_bytes(self, tokens: int, shards: int = 1, beside: int = 0) -> int:
+        """Return the bytes that a conversation of this length keeps on each device.
+
+        Args:
+            tokens: Length of the conversation.
+            shards: Devices that share the model.
+            beside: Tokens that the engine keeps beside those of a window.
+        """
+        return self.state // shards + sum(one.bytes(tokens, shards, beside) for one in self.caches)
 
     def divides(self, shards: int) -> bool:
         """Whether the model can be split among this number of devices."""

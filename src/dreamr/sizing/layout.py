@@ -8,6 +8,7 @@ from itertools import product
 from typing import TypeAlias
 
 from dreamr.errors import DreamrError
+from dreamr.pairs import LLAMA_SLOTS, EngineName
 from dreamr.sizing.architecture import Architecture
 from dreamr.sizing.devices import GB, Device, described, equal_groups
 from dreamr.sizing.memory import USABLE, Demand, demand
@@ -16,6 +17,8 @@ CONTEXT, LEAST_CONTEXT = 32768, 4096  # tokens
 PIXELS, LEAST_PIXELS = 2**20, 2**18  # of an image
 _PERCENT = 100
 _SHARDS = (1, 2, 4, 8, 16, 32)
+# A long context counts more than many slots, but a model writes and judges at the same time.
+_SLOTS = (LLAMA_SLOTS, 2)
 
 
 class TooLarge(DreamrError):
@@ -85,15 +88,21 @@ class Pair:
     Attributes:
         target: The target.
         draft: The draft.
+        engine: Engine of both models. None: by their names.
     """
 
     target: Architecture
     draft: Architecture
+    engine: EngineName | None = None
 
     @property
     def context(self) -> int:
         """Longest context that both models take."""
         return min(self.target.context, self.draft.context)
+
+    def engine_of(self, model: Architecture) -> EngineName:
+        """Return the engine of one of the models."""
+        return self.engine or _engine_of(model.name)
 
 
 _Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
@@ -121,16 +130,16 @@ def layouts(
             f"a context of {context:,} tokens is longer than that of the models ({pair.context:,})"
             ": choose a smaller --context"
         )
-    tried = [context] if context else _contexts(min(CONTEXT, pair.context))
+    tried = _tried(pair, context)
     groups = equal_groups(devices)
     gpus = [group for group in groups if not devices[group[0]].is_cpu]
     cpus = [group for group in groups if devices[group[0]].is_cpu]
-    for targets, length in product((gpus, cpus), tried):
+    for targets, (length, slots) in product((gpus, cpus), tried):
         most = pixels or pixel_budget(pair, length)
         found = [
             layout
             for place in _places(pair, targets, groups)
-            if (layout := _layout(pair, devices, place, length, most)) is not None
+            if (layout := _layout(pair, devices, place, length, most, slots)) is not None
         ]
         if found:
             return _smallest_drafts(found)
@@ -161,9 +170,9 @@ def layouts_apart(
         for second in others
         for size in _shards(pair.draft, len(second))
     ]
-    for length in [context] if context else _contexts(min(CONTEXT, pair.context)):
+    for length, slots in _tried(pair, context):
         most = pixels or pixel_budget(pair, length)
-        tried = (_layout(pair, devices, place, length, most) for place in places)
+        tried = (_layout(pair, devices, place, length, most, slots) for place in places)
         if found := [layout for layout in tried if layout is not None]:
             return _smallest_drafts(found)
     return []
@@ -186,13 +195,14 @@ def layouts_alone(
     Returns:
         Layouts in which the model is target and draft, at the same place.
     """
-    for length in [context] if context else _contexts(min(CONTEXT, model.context)):
-        most = pixels or pixel_budget(Pair(model, model), length)
+    single = Pair(model, model)
+    for length, slots in _tried(single, context):
+        most = pixels or pixel_budget(single, length)
         found = []
         for group in equal_groups(devices):
             device = devices[group[0]]
             for shards in _shards(model, len(group)):
-                needed = _demand(model, device, length, most, shards)
+                needed = _demand(single, model, device, length, most, slots, shards)
                 part = fill(group[:shards], USABLE, needed, device.memory)
                 found += [Layout(part, part, length, most)] if part is not None else []
         if found:
@@ -220,6 +230,18 @@ def pixel_budget(pair: Pair, context: int) -> int:
     if not each:
         return PIXELS
     return max(LEAST_PIXELS, min(PIXELS, context // 8 * min(each)))
+
+
+def _engine_of(name: str) -> EngineName:
+    """Return the engine that serves a model of this name: llama.cpp for weights in GGUF files."""
+    return "llama.cpp" if "gguf" in name.lower() else "vllm"
+
+
+def _tried(pair: Pair, context: int | None) -> list[tuple[int, int]]:
+    """Return the contexts to try, each with the slots of models that llama.cpp serves."""
+    contexts = [context] if context else _contexts(min(CONTEXT, pair.context))
+    uses_slots = any(pair.engine_of(one) == "llama.cpp" for one in (pair.target, pair.draft))
+    return list(product(contexts, _SLOTS if uses_slots else _SLOTS[:1]))
 
 
 def _contexts(longest: int) -> list[int]:
@@ -254,11 +276,11 @@ def _shards(model: Architecture, most: int) -> list[int]:
 
 
 def _layout(
-    pair: Pair, devices: Sequence[Device], place: _Place, context: int, pixels: int
+    pair: Pair, devices: Sequence[Device], place: _Place, context: int, pixels: int, slots: int
 ) -> Layout | None:
     target, draft = place
     wanted = [
-        _demand(model, devices[where[0]], context, pixels, len(where))
+        _demand(pair, model, devices[where[0]], context, pixels, slots, len(where))
         for model, where in ((pair.target, target), (pair.draft, draft))
     ]
     shares = [USABLE, USABLE]
@@ -278,9 +300,24 @@ def _layout(
 
 
 def _demand(
-    model: Architecture, device: Device, context: int, pixels: int, shards: int = 1
+    pair: Pair,
+    model: Architecture,
+    device: Device,
+    context: int,
+    pixels: int,
+    slots: int,
+    shards: int = 1,
 ) -> Demand:
-    return demand(model, device.memory, context, pixels, shards, cpu=device.is_cpu)
+    has_slots = pair.engine_of(model) == "llama.cpp"
+    return demand(
+        model,
+        device.memory,
+        context,
+        pixels,
+        shards,
+        cpu=device.is_cpu,
+        slots=slots if has_slots else None,
+    )
 
 
 def fill(devices: tuple[int, ...], share: float, needed: Demand, memory: int) -> Part | None:
@@ -317,11 +354,14 @@ def divide(target: Demand, draft: Demand, memory: int) -> tuple[float, float] | 
     return None if best is None else best[1:]
 
 
-def _reason(pair: Pair, devices: Sequence[Device], context: int, pixels: int | None) -> str:
+def _reason(
+    pair: Pair, devices: Sequence[Device], least: tuple[int, int], pixels: int | None
+) -> str:
+    context, slots = least
     names = f"{_short(pair.target)} and {_short(pair.draft)}"
     needed = 0
     for model in (pair.target, pair.draft):
-        needed += _demand(model, devices[0], context, pixels or PIXELS).least
+        needed += _demand(pair, model, devices[0], context, pixels or PIXELS, slots).least
     usable = sum(device.memory for device in devices) * USABLE
     return (
         f"{names} need about {needed / GB:.0f} GB with a context of {context:,} tokens, more than "

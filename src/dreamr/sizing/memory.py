@@ -1,4 +1,4 @@
-"""Memory that a model needs on each device of a server such as vLLM.
+"""Memory that a model needs on each device of a server such as vLLM or llama.cpp.
 
 Weights and KV cache follow from the architecture. What a server needs beside them is an estimate:
 the constants below are chosen a little above what vLLM reports at its start.
@@ -23,6 +23,8 @@ _VISION_VALUES = 20  # values of a patch that a layer of the tower holds at a ti
 _MOST = 10**6  # conversations, where nothing else limits them
 GIB = 2**30
 _CPU_CACHE = 4 * GIB  # of a CPU, which vLLM takes at its start; more only for a longer context
+_PADDING = 256  # llama.cpp's caches have a multiple of these tokens
+_PASS = 512  # llama.cpp's tokens of a pass, which its caches of windows hold beside the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Demand:
         unit: The KV cache is a multiple of this.
         enough: Largest KV cache, a multiple of `unit`, unless a conversation of the full context
             needs more. None: all memory that is left.
+        slots: Slots of llama.cpp, each with a cache of the full context from the start. None: an
+            engine whose conversations take parts of one cache as they grow.
     """
 
     weights: int
@@ -45,6 +49,7 @@ class Demand:
     usual: int
     unit: int = 1
     enough: int | None = None
+    slots: int | None = None
 
     @property
     def fixed(self) -> int:
@@ -53,15 +58,19 @@ class Demand:
 
     @property
     def least(self) -> int:
-        """Bytes without which the server does not start: one conversation of the full context."""
+        """Bytes without which the server does not start: one full context, or one for each slot."""
         return self.fixed + self._least_cache
 
     @property
     def _least_cache(self) -> int:
+        if self.slots is not None:
+            return self.slots * self.full
         return -(-self.full // self.unit) * self.unit
 
     def cache(self, memory: float) -> int:
         """Return the bytes of the KV cache with this memory, at least 0."""
+        if self.slots is not None:
+            return self._least_cache if memory >= self.least else 0
         whole = max(0, floor((memory - self.fixed) / self.unit)) * self.unit
         return whole if self.enough is None else min(whole, max(self.enough, self._least_cache))
 
@@ -73,6 +82,8 @@ class Demand:
         """Return how many conversations of this size fit into this memory, at least 0."""
         if memory < self.fixed:
             return 0
+        if self.slots is not None:
+            return self.slots if memory >= self.least else 0
         return min(self.cache(memory) // each, _MOST) if each else _MOST
 
 
@@ -84,6 +95,7 @@ def demand(
     shards: int = 1,
     *,
     cpu: bool = False,
+    slots: int | None = None,
 ) -> Demand:
     """Return what a model needs on each of `shards` devices.
 
@@ -95,6 +107,7 @@ def demand(
         shards: Devices that share the model.
         cpu: Whether the device is a CPU, which has no CUDA graphs, and whose KV cache vLLM takes in
             whole GiB.
+        slots: Slots of llama.cpp. None: another engine.
     """
     batch = _BATCH if memory >= _LARGE else _SMALL_BATCH
     image = model.tokens_of_image(pixels)
@@ -104,13 +117,17 @@ def demand(
     vision = patches * model.vision_width * _VISION_VALUES * BFLOAT16
     process = 0 if cpu else _CONTEXT_BYTES + _GRAPH_BYTES * model.layers
     usual = min(image + REASONING, context)
+    held, beside = context, 0
+    if slots is not None:
+        held, beside = -(-context // _PADDING) * _PADDING, _PASS + _PADDING
     return Demand(
         weights=_weights(model, shards),
         reserve=layer + logits + vision + process,
-        full=model.conversation_bytes(context, shards),
+        full=model.conversation_bytes(held, shards, beside),
         usual=model.conversation_bytes(usual, shards),
         unit=GIB if cpu else 1,
         enough=_CPU_CACHE if cpu else None,
+        slots=slots,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dreamr._messages import one_line
-from dreamr.pairs import MODELINE, EngineName
+from dreamr.pairs import LLAMA_SLOTS, MODELINE, EngineName
 from dreamr.pairs.variables import literal
 from dreamr.schedules import ScheduleConfig
 from dreamr.sizing.architecture import Architecture
@@ -76,16 +76,10 @@ def _written(value: object) -> str:
     return literal(json.dumps(value, ensure_ascii=False))
 
 
-def engine_of(name: str) -> EngineName:
-    """Return the engine that serves a model of this name: llama.cpp for weights in GGUF files."""
-    return "llama.cpp" if "gguf" in name.lower() else "vllm"
-
-
 def pair_text(
     pair: Pair,
     chosen: Choice,
     devices: Sequence[Device],
-    engine: EngineName | None = None,
     head: Sequence[str] = (),
 ) -> str:
     """Return the text of the file.
@@ -94,7 +88,6 @@ def pair_text(
         pair: The models.
         chosen: Their layout.
         devices: The devices.
-        engine: Engine of both models. None: by their names.
         head: Comments at the beginning.
     """
     layout, expected = chosen.layout, chosen.expected
@@ -102,7 +95,7 @@ def pair_text(
     roles = (("big", pair.target, layout.target), ("small", pair.draft, layout.draft))
     for offset, (name, model, part) in enumerate(roles):
         device = devices[part.devices[0]]
-        used = engine or engine_of(model.name)
+        used = pair.engine_of(model)
         port = _FIRST_PORT + offset
         lines += launch_text(model, part, device, used, chosen, port).lines(name)
     lines += ["", "pairs:", "  dreamr:", "    target: big", "    draft: small"]
@@ -128,7 +121,7 @@ def launch_text(
         values["memory"] = part.memory
     values["port"] = port
     most = _CPU_SEQUENCES if device.is_cpu else _SEQUENCES[1]
-    flags = _flags(model, min(part.usual, most), engine, chosen.layout.pixels)
+    flags = _flags(model, part, min(part.usual, most), engine, chosen.layout.pixels)
     if flags:
         values["flags"] = flags
     if engine == "vllm" and device.is_cpu:
@@ -140,8 +133,12 @@ def launch_text(
     return LaunchText(engine, model.name, values, _notes(model, part))
 
 
-def _flags(model: Architecture, sequences: int, engine: EngineName, pixels: int) -> list[str]:
+def _flags(
+    model: Architecture, part: Part, sequences: int, engine: EngineName, pixels: int
+) -> list[str]:
     """Return further arguments of the engine."""
+    if part.demand.slots not in (None, LLAMA_SLOTS):
+        return ["--parallel", str(part.demand.slots)]
     if engine != "vllm":
         return []
     flags = ["--max-num-seqs", str(max(_SEQUENCES[0], sequences))]
@@ -154,9 +151,12 @@ def _flags(model: Architecture, sequences: int, engine: EngineName, pixels: int)
 
 def _notes(model: Architecture, part: Part) -> tuple[str, ...]:
     needed = part.demand
+    cache = f"{needed.usual / GB:.2f} GB a usual conversation"
+    if needed.slots is not None:
+        cache = f"{needed.slots * needed.full / GB:.1f} GB the caches of {needed.slots} slots"
     notes = [
         f"per device: weights {needed.weights / GB:.1f} GB, activations and graphs about "
-        f"{needed.reserve / GB:.1f} GB, {needed.usual / GB:.2f} GB a usual conversation"
+        f"{needed.reserve / GB:.1f} GB, {cache}"
     ]
     if model.assumed:
         notes.append(f"assumed: {', '.join(model.assumed)}")

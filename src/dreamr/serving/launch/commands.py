@@ -8,11 +8,10 @@ from pathlib import Path
 
 from dreamr._cuda_order import CUDA_ORDER
 from dreamr._option_specs import BadOption
-from dreamr.pairs import Launch
+from dreamr.pairs import LLAMA_SLOTS, Launch
 from dreamr.serving.launch.ports import HOST
 from dreamr.serving.launch.program import VISIBLE, EngineCommand
 
-_SLOTS = 4  # conversations that llama.cpp serves at the same time
 _ROUNDED = 1e-4  # error of a sum of shares
 
 
@@ -109,9 +108,10 @@ def _llama(launch: Launch, port: int, api_key: str | None) -> EngineCommand:
         "--model" if is_file else "-hf", launch.model, "--host", HOST, "--port", str(port),
         # The chat template of the model, and how much of a prompt came from the cache.
         "--jinja", "--metrics",
-        *(() if slots else ("--parallel", str(_SLOTS))),
-        # The context is divided among the slots.
-        *_option("--ctx-size", launch.context and launch.context * (slots or _SLOTS)),
+        *(() if slots else ("--parallel", str(LLAMA_SLOTS))),
+        # The context is divided among the slots. With one cache for all (--kv-unified), requests
+        # that are too long together end with an error.
+        *_option("--ctx-size", launch.context and launch.context * (slots or LLAMA_SLOTS)),
         *_option("--n-gpu-layers", 0 if launch.devices == () else None),
     ]  # fmt: skip
     variables = {"LLAMA_API_KEY": api_key} if api_key else {}

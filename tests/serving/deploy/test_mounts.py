@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def test_a_file_of_weights_is_a_file_in_its_container(name: str, tmp_path: Path)
     ]
     missing = f"model m: there is no {tmp_path}/mmproj.gguf on this machine"
     assert missing in warnings(file, "compose")
+
+
+def test_the_file_for_images_beside_a_model_is_in_its_container(tmp_path: Path) -> None:
+    made(tmp_path, "big.gguf", "mmproj-F16.gguf")
+    file = started(tmp_path, "llama.cpp", "./big.gguf")
+    for arguments in (container(file)["args"], composed(file)["command"]):
+        assert ("--mmproj", "/models/mmproj-F16.gguf") in pairwise(arguments)
+    assert f"{tmp_path}/mmproj-F16.gguf:/models/mmproj-F16.gguf" in composed(file)["volumes"]
 
 
 def test_a_folder_of_weights_holds_what_flags_name_in_it(tmp_path: Path) -> None:

@@ -42,6 +42,33 @@ def test_only_models_of_pairs_that_are_to_be_started_are(tmp_path: Path) -> None
     assert program.url == f"http://127.0.0.1:{program.port}/v1"
 
 
+@pytest.mark.parametrize(
+    ("beside", "flags", "expected"),
+    [
+        (["mmproj-F16.gguf"], [], "mmproj-F16.gguf"),
+        (["big-Q4-00002-of-00002.gguf", "mmproj-F16.gguf"], [], "mmproj-F16.gguf"),
+        (["mmproj-F16.gguf"], ["--mmproj", "/other.gguf"], None),
+        (["mmproj-F16.gguf"], ["--no-mmproj"], None),
+        (["mmproj-F16.gguf", "mmproj-F32.gguf"], [], None),
+        (["mmproj-F16.gguf", "small-Q4.gguf"], [], None),
+        ([], [], None),
+    ],
+)
+def test_llama_gets_the_only_file_for_images_beside_its_only_model(
+    beside: list[str], flags: list[str], expected: str | None, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("big-Q4-00001-of-00002.gguf", *beside):
+        (models / name).touch()
+    big = {**LAUNCH, "engine": "llama.cpp", "model": "./models/big-Q4-00001-of-00002.gguf"}
+    file = pair(tmp_path, big={"launch": {**big, "flags": flags}}, small={"launch": LAUNCH})
+    arguments = choose_programs(file)[0].command.arguments
+    given = [str(models / expected)] if expected else []
+    found = zip(arguments, (*arguments[1:], ""), strict=True)
+    assert [value for flag, value in found if flag == "--mmproj"] == given + flags[1:]
+
+
 def test_ports_differ(tmp_path: Path) -> None:
     found = choose_programs(pair(tmp_path, big={"launch": LAUNCH}, small={"launch": LAUNCH}))
     assert len({program.port for program in found}) == 2

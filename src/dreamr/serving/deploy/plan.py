@@ -14,7 +14,7 @@ from dreamr._option_specs import BadOption
 from dreamr.engines import is_served
 from dreamr.engines.address import parse_address
 from dreamr.pairs import Launch, ModelEntry, PairFile
-from dreamr.serving.launch.commands import engine_command
+from dreamr.serving.launch.commands import engine_command, with_projector
 from dreamr.serving.launch.program import VISIBLE, EngineCommand, may_share, memory_taken
 from dreamr.serving.launch.router import ROUTER_PROGRAM, check_key, router_arguments
 
@@ -290,6 +290,7 @@ def _engine(
     sharing = (one for one in reversed(before) if may_share(one.launch.devices, launch.devices))
     after = next((one.name for one in sharing), None)
     taken = memory_taken((one.launch for one in before), launch)
+    launch = with_projector(launch)
     return EngineService(name=name, model=model, launch=launch, port=port, after=after, taken=taken)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from dreamr._option_specs import BadOption
 from dreamr.engines.address import parse_address
 from dreamr.pairs import Launch, ModelEntry, PairFile
-from dreamr.serving.launch.commands import engine_command
+from dreamr.serving.launch.commands import engine_command, with_projector
 from dreamr.serving.launch.ports import HOST, free_port
 from dreamr.serving.launch.program import EngineCommand, Program, check_port, memory_taken
 from dreamr.serving.launch.router import (
@@ -77,7 +77,7 @@ def _of_model(model: ModelEntry, ports: _Ports, before: Sequence[Launch]) -> lis
 
 
 def _server(name: str, model: ModelEntry, launch: Launch, port: int, taken: float) -> Program:
-    command = partial(engine_command, launch, port, model.api_key)
+    command = partial(engine_command, with_projector(launch), port, model.api_key)
     program = Program(
         name,
         launch.engine,

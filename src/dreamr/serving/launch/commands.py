@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,10 @@ from dreamr.serving.launch.ports import HOST
 from dreamr.serving.launch.program import VISIBLE, EngineCommand
 
 _ROUNDED = 1e-4  # error of a sum of shares
+_PROJECTOR_FLAGS = (
+    "--mmproj", "-mm", "--mmproj-url", "-mmu", "--mmproj-auto", "--no-mmproj", "--no-mmproj-auto",
+)  # fmt: skip
+_PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 
 
 def engine_command(
@@ -34,6 +39,25 @@ def engine_command(
     command = _ENGINES[launch.engine](launch, port, api_key)
     variables = {**_devices(launch), **command.environment, **launch.env}
     return replace(command, arguments=(*command.arguments, *launch.flags), environment=variables)
+
+
+def with_projector(launch: Launch) -> Launch:
+    """Return how a model is started, with the file for images that is beside its GGUF file.
+
+    llama.cpp finds that file by itself only for models of the hub. It is not chosen among several,
+    nor if it may belong to another model in the folder.
+    """
+    path = Path(launch.model)
+    named = any(flag.partition("=")[0] in _PROJECTOR_FLAGS for flag in launch.flags)
+    if launch.engine != "llama.cpp" or not path.is_absolute() or named:
+        return launch
+    models = {path.name, *(one.name for one in path.parent.glob("*.gguf"))}
+    projectors = [name for name in models if "mmproj" in name.lower()]
+    others = {_PART.sub("", name) for name in models.difference(projectors)}
+    if len(projectors) != 1 or others != {_PART.sub("", path.name)}:
+        return launch
+    flags = ("--mmproj", str(path.with_name(projectors[0])), *launch.flags)
+    return replace(launch, flags=flags)
 
 
 def _vllm(launch: Launch, port: int, api_key: str | None) -> EngineCommand:

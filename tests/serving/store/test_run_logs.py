@@ -45,6 +45,18 @@ async def test_large_steps_and_events_are_read_in_several_commands(
         assert 2**20 <= max(sizes) < 2 * 2**20
 
 
+@pytest.mark.parametrize("name", ["open", "resp_1:events", "events:resp_1", "lease:resp_1"])
+async def test_a_name_reaches_no_other_key(name: str, tmp_path: Path) -> None:
+    async with replicas(tmp_path, 1) as (store,):
+        await store.runs.open(RUN, 60)
+        await store.runs.append("resp_1", [b"a"], [b"step"])
+        assert await store.runs.read(name, "alice", 0) is None
+        assert not await store.runs.cancel(name, "alice")
+        assert not await store.runs.delete(name, "alice")
+        assert store.losses == 0
+        assert await store.runs.append("resp_1", [b"b"], []) == "kept"
+
+
 @contextmanager
 def lost_replies(store: Any) -> Iterator[None]:
     """Let a store carry out commands, and lose their replies."""
@@ -61,7 +73,7 @@ def lost_replies(store: Any) -> Iterator[None]:
 
 async def end_lease(folder: Path) -> None:
     """Let other replicas take the run over."""
-    await on_server(folder, "DEL", "dreamr:{gateway}:run-log:resp_1:lease")
+    await on_server(folder, "DEL", "dreamr:{gateway}:run-log:lease:resp_1")
 
 
 async def test_a_run_that_redis_did_not_confirm_runs_once(tmp_path: Path) -> None:

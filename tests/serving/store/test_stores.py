@@ -182,7 +182,7 @@ async def test_a_deleted_run_without_events_does_not_count(tmp_path: Path) -> No
     async with replicas(tmp_path, 1) as (store,):
         for name in "12":
             await store.runs.open(run(name), 60)
-        await on_server(tmp_path, "DEL", f"{KEYS}:run-log:1")
+        await on_server(tmp_path, "DEL", f"{KEYS}:run-log:about:1")
         assert not await store.runs.delete("1", "bob")
         assert not await store.runs.open(run("3"), 60)
         assert not await store.runs.delete("1", "alice")
@@ -206,7 +206,7 @@ async def test_a_sign_of_life_after_the_end_keeps_no_run_for_longer(tmp_path: Pa
         await store.runs.open(RUN, 60)
         await store.runs.append("resp_1", [b"a"], [], ended=True)
         assert await store.runs.append("resp_1", [], []) == "kept"
-        for key in ("run-log:resp_1", "run-log:resp_1:events", "run:content:resp_1"):
+        for key in ("run-log:about:resp_1", "run-log:events:resp_1", "run:content:resp_1"):
             assert 0 < await on_server(tmp_path, "TTL", f"{KEYS}:{key}") <= 60
 
 
@@ -284,7 +284,7 @@ async def test_a_replica_does_not_take_over_a_run_that_it_holds(tmp_path: Path) 
     async with replicas(tmp_path, 2) as (store, other):
 
         async def end_lease(name: str) -> None:
-            assert await on_server(tmp_path, "DEL", f"{KEYS}:run-log:{name}:lease")
+            assert await on_server(tmp_path, "DEL", f"{KEYS}:run-log:lease:{name}")
 
         runs = store.runs
         await runs.open(RUN, 60)
@@ -324,7 +324,7 @@ async def test_a_run_whose_client_leaves_while_it_begins_is_taken_over(
             patch.setattr(store.link, "run", leave)
             await store.runs.open(RUN, 60)
         assert await store.runs.take_over() is None
-        await on_server(tmp_path, "DEL", f"{KEYS}:run-log:resp_1:lease")
+        await on_server(tmp_path, "DEL", f"{KEYS}:run-log:lease:resp_1")
         assert await store.runs.take_over() == RUN
 
 

@@ -238,7 +238,8 @@ class RedisRunLogs:
         return tuple(steps)
 
     async def _run(self, script: str, name: str, *given: Any, large: bool = False) -> Any:
-        keys = [f"{PREFIX}{self._kind.name}", f"{self._prefix}{name}", f"{self._prefix}open"]
+        own = (f"{self._prefix}{part}:{name}" for part in ("about", "events", "steps", "lease"))
+        keys = [f"{PREFIX}{self._kind.name}", *own, f"{self._prefix}open"]
         return await self._link.run(script, keys, *given, large=large)
 
 

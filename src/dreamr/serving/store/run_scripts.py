@@ -6,10 +6,10 @@ from dreamr.serving.store.scripts import KEEP, RECORDS
 
 # The log of a run: a hash about it, a list of events, a list of committed steps, and a lease that
 # expires. The set of open runs is a sorted set. The request is a record, which is kept as long as
-# the log: together they are one of the runs of which a client may have a limited number.
+# the log: together they are one of the runs of which a client may have a limited number. A name is
+# the end of a key, as any client can ask for any name: it reaches no key of another type.
 _RUN = """
-local run, open = KEYS[2], KEYS[3]
-local events, steps, lease = run .. ':events', run .. ':steps', run .. ':lease'
+local run, events, steps, lease, open = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local function last(seconds)
     for _, key in ipairs({run, events, steps}) do redis.call('EXPIRE', key, seconds) end
 end
@@ -112,21 +112,21 @@ return 1
 """
 )
 
-# KEYS: prefix of runs, set of open runs. ARGV: holder, milliseconds of the lease, runs that the
+# KEYS: prefix of logs, set of open runs. ARGV: holder, milliseconds of the lease, runs that the
 # holder runs already: their leases can have ended while it could not reach the server. Returns
 # name, owner and number of events of another run without a holder, and 1 if it was canceled.
 TAKE_OVER = """
 local own = {}
 for place = 3, #ARGV do own[ARGV[place]] = true end
 for _, name in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-    local run = KEYS[1] .. name
+    local run = KEYS[1] .. 'about:' .. name
     local owner = redis.call('HGET', run, 'owner')
     if not owner then
         redis.call('ZREM', KEYS[2], name)
     elseif not own[name]
-        and redis.call('SET', run .. ':lease', ARGV[1], 'NX', 'PX', ARGV[2]) then
+        and redis.call('SET', KEYS[1] .. 'lease:' .. name, ARGV[1], 'NX', 'PX', ARGV[2]) then
         redis.call('HSET', run, 'holder', ARGV[1])
-        return {name, owner, redis.call('LLEN', run .. ':events'),
+        return {name, owner, redis.call('LLEN', KEYS[1] .. 'events:' .. name),
             redis.call('HEXISTS', run, 'canceled')}
     end
 end

@@ -57,6 +57,19 @@ async def test_a_name_reaches_no_other_key(name: str, tmp_path: Path) -> None:
         assert await store.runs.append("resp_1", [b"b"], []) == "kept"
 
 
+@pytest.mark.parametrize("part", ["events", "steps"])
+async def test_a_log_of_which_redis_has_less_gets_no_gap(part: str, tmp_path: Path) -> None:
+    async with replicas(tmp_path, 2) as (store, other):
+        await store.runs.open(RUN, 60)
+        for one in (b"1", b"2", b"3"):
+            assert await store.runs.append("resp_1", [one], [one]) == "kept"
+        await on_server(tmp_path, "RPOP", f"dreamr:{{gateway}}:run-log:{part}:resp_1")
+        assert await store.runs.append("resp_1", [b"4"], [b"4"]) == "lost"
+        await end_lease(tmp_path)
+        found = await other.runs.take_over()
+        assert (len(found.steps), found.events) == ((3, 2) if part == "events" else (2, 3))
+
+
 @contextmanager
 def lost_replies(store: Any) -> Iterator[None]:
     """Let a store carry out commands, and lose their replies."""

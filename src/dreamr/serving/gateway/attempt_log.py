@@ -59,10 +59,11 @@ class AttemptLog:
             self._open = False
             return
         try:
-            found = await self._attempts.commit(self._attempt, step, self._seconds[0])
+            about = (self._attempt, event.position, step, self._seconds[0])
+            found = await self._attempts.commit(*about)
             if found == "superseded":
                 self.lose()
-            elif found == "gone":  # it made room for others: no attempt continues it
+            elif found == "gone":  # no attempt continues it
                 self._open = False
         except StoreLost:
             self._open = False

@@ -200,7 +200,7 @@ class RunLogs(Protocol):
 
         Returns:
             'canceled' if they are kept, but the client has canceled the run; 'lost' if another
-            replica holds the log.
+            replica holds the log, or the store came back without events or steps that it had.
 
         Raises:
             StoreLost: If the store is lost: try again later with the same events and steps, which
@@ -310,11 +310,12 @@ class Attempts(Protocol):
         """
         ...
 
-    async def commit(self, attempt: Attempt, step: bytes, seconds: float) -> Committed:
-        """Keep the next committed step.
+    async def commit(self, attempt: Attempt, place: int, step: bytes, seconds: float) -> Committed:
+        """Keep a committed step; `place` is the number of steps before it.
 
         Returns:
-            'superseded' if a later attempt has begun; 'gone' if this one has made room for others.
+            'superseded' if a later attempt has begun; 'gone' if none can continue this one: it has
+            made room for others, or the store has not all steps before this one.
 
         Raises:
             StoreLost: If the store is lost.

@@ -64,15 +64,17 @@ return {'begun', ARGV[6], {}}
 """
 )
 
-# ARGV: name, owner, holder, milliseconds, step. Returns 'kept', 'superseded' if another attempt
-# holds the name, or 'gone' if the attempt has made room for others.
+# ARGV: name, owner, holder, milliseconds, number of steps before this one, step. Returns 'kept',
+# 'superseded' if another attempt holds the name, or 'gone' if the attempt has made room for others,
+# or the server has other steps, as it came back with an earlier state.
 _COMMIT = (
     _ATTEMPT
     + """
 local status = held()
 if status ~= 'kept' then return status end
-redis.call('RPUSH', steps, ARGV[5])
-grow(#ARGV[5])
+if redis.call('LLEN', steps) ~= tonumber(ARGV[5]) then return 'gone' end
+redis.call('RPUSH', steps, ARGV[6])
+grow(#ARGV[6])
 last(ARGV[4])
 return status
 """
@@ -128,13 +130,13 @@ class RedisAttempts:
                 return "other"
         return "none"
 
-    async def commit(self, attempt: Attempt, step: bytes, seconds: float) -> Committed:
+    async def commit(self, attempt: Attempt, place: int, step: bytes, seconds: float) -> Committed:
         """Keep the next committed step, unless a later attempt has begun; see `Attempts.commit`.
 
         Raises:
             StoreLost: If Redis is lost.
         """
-        given = (attempt.holder, round(seconds * 1000), step)
+        given = (attempt.holder, round(seconds * 1000), place, step)
         found = await self._run(_COMMIT, attempt.name, attempt.owner, *given)
         return cast("Committed", found.decode())
 

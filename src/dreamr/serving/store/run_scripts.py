@@ -55,7 +55,8 @@ return 1
 # ARGV: name, holder, milliseconds of the lease, longest duration in seconds, 1 if these are the
 # last, number of events and of steps before these, number of events, events, steps. What the log
 # has already, because the reply to an earlier call was lost, is skipped. Returns 'lost' if another
-# replica holds the run.
+# replica holds the run, or the server came back with an earlier state of the log: what is missing
+# there would be a gap. The run goes on from that state.
 APPEND = (
     RECORDS
     + _RUN
@@ -65,13 +66,12 @@ local function kept()
     return redis.call('HEXISTS', run, 'canceled') == 0 and 'kept' or 'canceled'
 end
 if redis.call('HEXISTS', run, 'ended') == 1 then return kept() end
-local function add(list, before, first, final)
-    local known = math.max(0, redis.call('LLEN', list) - before)
-    for place = first + known, final do redis.call('RPUSH', list, ARGV[place]) end
-end
+local known_events = redis.call('LLEN', events) - ARGV[6]
+local known_steps = redis.call('LLEN', steps) - ARGV[7]
+if known_events < 0 or known_steps < 0 then return 'lost' end
 local last_event = 8 + tonumber(ARGV[8])
-add(events, ARGV[6], 9, last_event)
-add(steps, ARGV[7], last_event + 1, #ARGV)
+for place = 9 + known_events, last_event do redis.call('RPUSH', events, ARGV[place]) end
+for place = last_event + 1 + known_steps, #ARGV do redis.call('RPUSH', steps, ARGV[place]) end
 local found, seconds = kept(), ARGV[4]
 if ARGV[5] == '1' then
     seconds = redis.call('HGET', run, 'seconds')

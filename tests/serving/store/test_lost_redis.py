@@ -14,8 +14,9 @@ import anyio
 import pytest
 
 from dreamr._option_specs import BadOption
-from dreamr.serving.store import Kind, Limits, Record, Store
+from dreamr.serving.store import Kind, Limits, Record, Store, StoredRun, StoreLost
 from support.redis_server import RedisServer, needs_redis
+from support.stores import on_server
 
 RedisStore = pytest.importorskip("dreamr.serving.store.redis").RedisStore
 pytestmark = [pytest.mark.anyio, needs_redis]
@@ -31,8 +32,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def watched(url: str) -> AsyncIterator[Store]:
-    store = RedisStore(url)
+async def watched(url: str, lease: float = 6.0) -> AsyncIterator[Store]:
+    store = RedisStore(url, lease=lease)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
         with anyio.fail_after(SECONDS):
@@ -87,6 +88,37 @@ async def test_tokens_that_redis_did_not_hear_of_are_told_later(tmp_path: Path) 
             async with watched(server.url) as other:
                 while (await other.quotas.enter("a", "2", limits)).refused is None:
                     await other.quotas.leave("a", "2")
+
+
+async def test_a_replica_that_finds_redis_first_leaves_runs_to_their_replicas(
+    tmp_path: Path,
+) -> None:
+    async def end_lease() -> None:
+        await on_server(tmp_path, "DEL", "dreamr:{gateway}:run-log:lease:resp_1")
+
+    with RedisServer(tmp_path) as server:
+        async with (
+            watched(server.url, lease=600) as first,
+            watched(server.url, lease=600) as second,
+            watched(server.url, lease=0.01) as third,
+        ):
+            await first.runs.open(StoredRun("resp_1", "alice", b"{}"), 60)
+            server.kill()
+            with pytest.raises(StoreLost):
+                await first.runs.append("resp_1", [b"a"], [b"step"])
+            for other in (second, third):
+                assert await other.runs.take_over() is None
+                assert other.lost
+            server.start()
+            await end_lease()
+            await back(second)
+            assert await second.runs.take_over() is None
+            await back(first)
+            assert await first.runs.append("resp_1", [b"a"], [b"step"]) == "kept"
+            await end_lease()
+            while (found := await third.runs.take_over()) is None:
+                await anyio.sleep(0.01)
+            assert found.steps == (b"step",)
 
 
 async def test_a_frozen_redis_costs_one_bounded_wait(tmp_path: Path) -> None:

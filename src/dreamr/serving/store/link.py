@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import anyio
@@ -31,7 +32,9 @@ _SECONDS = 1.0  # for a command, waiting for a connection included
 _LARGE_SECONDS = 2.0  # for a command with a large content
 _CONNECT_SECONDS = 5.0
 _CLOSE_SECONDS = 1.0
-_PAUSE = 1.0, 30.0  # seconds between two tries of a lost server, first and longest
+# Seconds between two tries of a lost server, first and longest: with the time of a command, so much
+# shorter than a lease that all replicas find the server again before one of them takes over runs.
+_PAUSE = 1.0, 2.0
 _STEADY = 60.0  # seconds after which a server that was lost counts as steady again
 _PROBE_KEY = "dreamr:{gateway}:probe"
 _PROBE = "return redis.call('SET', KEYS[1], '1', 'PX', 60000)"  # a full server refuses it
@@ -71,7 +74,7 @@ class StoreLink:
                 f"--store {self.address} is not an address of Redis: {why(error)}"
             ) from error
         self.lost, self.losses = False, 0
-        self._found = 0.0  # time at which a lost server was back
+        self._found = -math.inf  # time at which a lost server was back
         self._pause = _PAUSE[0]
         self._changed = anyio.Event()
 
@@ -95,6 +98,14 @@ class StoreLink:
         except (RedisError, OSError) as error:
             self._lose(error)
             raise StoreLost(f"lost the Redis server at {self.address}: {why(error)}") from error
+
+    def is_steady(self, seconds: float) -> bool:
+        """Return whether a server that was lost has been back for a while.
+
+        Args:
+            seconds: How long.
+        """
+        return not self.lost and anyio.current_time() - self._found >= seconds
 
     async def check(self) -> None:
         """Check that the server lets this process in; one that cannot be reached may come later.

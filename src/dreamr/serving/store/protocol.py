@@ -223,7 +223,8 @@ class RunLogs(Protocol):
     async def take_over(self) -> StoredRun | None:
         """Hold the log of a run whose replica has died; return None if there is none.
 
-        A run that this replica holds is never returned, even if its lease has ended.
+        A run that this replica holds is never returned, even if its lease has ended. After a loss
+        of the store, none is returned for the time of a lease: its replica may not have died.
         """
         ...
 

@@ -188,6 +188,8 @@ class RedisRunLogs:
         given = (self._holder, self._lease, *self._kept, *self._alone)
         try:
             await self._discard()
+            if not self._link.is_steady(self.lease):  # holders could not prolong their leases
+                return None
             found = await self._link.run(run_scripts.TAKE_OVER, keys, *given, large=True)
             if not found:
                 return None

@@ -6,12 +6,13 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from dreamr._option_specs import BadOption
 from dreamr.serving.store import Kind, Limits, Record, Store, StoredRun, StoreLost
@@ -119,6 +120,52 @@ async def test_a_replica_that_finds_redis_first_leaves_runs_to_their_replicas(
             while (found := await third.runs.take_over()) is None:
                 await anyio.sleep(0.01)
             assert found.steps == (b"step",)
+
+
+@asynccontextmanager
+async def forwarded(to: list[RedisServer]) -> AsyncIterator[str]:
+    """Yield an address whose new connections lead to the server that is the last in a list."""
+
+    async def connect(client: SocketStream) -> None:
+        async def copy(source: SocketStream, target: SocketStream) -> None:
+            with suppress(anyio.BrokenResourceError):
+                async for data in source:
+                    await target.send(data)
+            both.cancel_scope.cancel()
+
+        async with (
+            client,
+            await anyio.connect_unix(to[-1].socket) as server,
+            anyio.create_task_group() as both,
+        ):
+            both.start_soon(copy, client, server)
+            both.start_soon(copy, server, client)
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listener.serve, connect)
+        yield f"redis://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/0"
+        tasks.cancel_scope.cancel()
+
+
+async def test_after_a_failover_a_replica_uses_the_new_primary(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "12"]
+    for folder in folders:
+        folder.mkdir()
+    with RedisServer(folders[0]) as former, RedisServer(folders[1]) as primary:
+        to = [former]
+        async with forwarded(to) as url, watched(url) as store:
+            assert await entered(store, 1) == [None]
+            assert store.losses == 0
+            former.value("REPLICAOF", "127.0.0.1", "1")  # it keeps its connections, read only
+            to.append(primary)
+            await entered(store, 1)
+            assert store.lost
+            await back(store)
+            await store.records.put(KIND, Record("1", "a", b"x"), 60, 1)
+            assert primary.value("EXISTS", "dreamr:{gateway}:page:content:1") == 1
 
 
 async def test_a_frozen_redis_costs_one_bounded_wait(tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ class StoreLink:
     async def _probe(self) -> None:
         try:
             with anyio.fail_after(self._seconds):
+                # After a failover, open connections can lead to the former primary.
+                await self._client.connection_pool.disconnect(inuse_connections=False)
                 await self._client.register_script(_PROBE)(keys=[_PROBE_KEY])
         except (RedisError, OSError):
             self._pause = min(2 * self._pause, _PAUSE[1])

@@ -13,7 +13,9 @@ import pytest
 
 from dreamr.serving.store import Limits, StoreLost
 from support.redis_server import RedisServer, needs_redis
+from support.stores import on_server
 
+digest_of = pytest.importorskip("dreamr.serving.store.redis_quotas").digest_of
 RedisStore = pytest.importorskip("dreamr.serving.store.redis").RedisStore
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +42,24 @@ async def test_refused_requests_are_not_remembered_while_redis_is_lost() -> None
     await store.quotas.leave("a", "first")
     assert store.quotas._alone == set()
     await store.aclose()
+
+
+@needs_redis
+async def test_a_clock_that_is_set_back_locks_no_client_out(tmp_path: Path) -> None:
+    later = 9_000_000_000  # seconds since 1970
+    async with on_one_server(tmp_path, 1) as (store,):
+        limits = Limits(running=2, requests=60)
+        assert (await store.quotas.enter("alice", "1", limits)).refused is None
+        digest = digest_of("alice")
+        quota, running = (f"dreamr:{{gateway}}:{name}:{digest}" for name in ("quota", "running"))
+        await on_server(tmp_path, "HSET", quota, "at", later)
+        await on_server(tmp_path, "ZADD", running, later, "of a dead replica")
+        await on_server(tmp_path, "ZREM", running, "1")
+        entered = await store.quotas.enter("alice", "2", limits)
+        assert entered.refused is None
+        assert 57 < entered.levels["requests"].level < 60
+        seconds, _ = await on_server(tmp_path, "TIME")
+        assert await on_server(tmp_path, "ZCOUNT", running, int(seconds) + 60, "+inf") == 0
 
 
 @needs_redis

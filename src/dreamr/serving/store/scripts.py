@@ -21,7 +21,8 @@ local function filled(name, size)
     if not old[1] then return size end
     local most = tonumber(old[1])
     size = size or most
-    return math.min(most, old[2] + (now - old[3]) * most / 60) + size - most
+    local passed = math.max(0, now - old[3])  -- the clock can be set back
+    return math.min(most, old[2] + passed * most / 60) + size - most
 end
 local sizes, levels = {}, {}
 local function keep(ttl)
@@ -55,6 +56,10 @@ ENTER = (
     _QUOTA
     + """
 redis.call('ZREMRANGEBYSCORE', running, '-inf', now)
+local latest = now + ARGV[2]  -- what ends later is from before the clock was set back
+for _, request in ipairs(redis.call('ZRANGEBYSCORE', running, latest + 1, '+inf')) do
+    redis.call('ZADD', running, latest, request)
+end
 for place, name in ipairs({'requests', 'tokens'}) do
     local size = tonumber(ARGV[4 + place])
     if size then sizes[name], levels[name] = size, filled(name, size) end
@@ -71,7 +76,7 @@ if ARGV[3] ~= '1' then
         levels.requests = levels.requests - 1
     end
 end
-if refused == '' then redis.call('ZADD', running, now + ARGV[2], ARGV[1]) end
+if refused == '' then redis.call('ZADD', running, latest, ARGV[1]) end
 keep(ARGV[2])
 return {refused, unpack(found())}
 """

@@ -93,6 +93,14 @@ async def test_a_kind_that_does_not_evict_refuses(store: Store) -> None:
     assert await store.records.put(FULL, page("2"), 60, 300)
 
 
+async def test_an_empty_record_counts_for_nothing(store: Store) -> None:
+    assert await store.records.put(FULL, page("1", content=b""), 60, 0)
+    assert await store.records.put(FULL, page("2"), 60, 500)
+    assert await store.records.delete(FULL, "1", "alice")
+    assert not store.lost
+    assert await names(store, "alice", FULL) == "2"
+
+
 async def test_a_record_expires(store: Store) -> None:
     assert await store.records.put(FULL, page("1"), 0.05, 500)
     with anyio.fail_after(20):

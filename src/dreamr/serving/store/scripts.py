@@ -122,8 +122,10 @@ local function forget(name)
     local owner = redis.call('HGET', owners, name)
     if not owner then return end
     local size = tonumber(redis.call('HGET', sizes, name))
-    count(owner, -size)
-    count('', -size)
+    if size > 0 then  -- Redis 7.0 takes -0 for no number
+        count(owner, -size)
+        count('', -size)
+    end
     redis.call('ZREM', made, name)
     redis.call('ZREM', ends, name)
     redis.call('ZREM', of(owner), name)

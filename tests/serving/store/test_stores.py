@@ -101,6 +101,31 @@ async def test_an_empty_record_counts_for_nothing(store: Store) -> None:
     assert await names(store, "alice", FULL) == "2"
 
 
+@needs_redis
+@pytest.mark.parametrize("key", ["sizes", "owners", "made", "ends", "used", "of"])
+@pytest.mark.parametrize("kind", [KIND, FULL])
+async def test_records_go_on_after_redis_has_evicted_one_of_their_keys(
+    key: str, kind: Kind, tmp_path: Path
+) -> None:
+    from dreamr.serving.store.redis_quotas import digest_of
+
+    if key == "of":
+        key = f"of:{digest_of('alice')}"
+    async with replicas(tmp_path, 1) as (store,):
+        await store.records.put(kind, page("1"), 0.01, 40)
+        await store.records.put(kind, page("2"), 60, 450)
+        assert await on_server(tmp_path, "DEL", f"{KEYS}:{kind.name}:{key}") == 1
+        with anyio.fail_after(20):
+            while await store.records.get(kind, "1", "alice"):
+                await anyio.sleep(0)
+        for name in "3456":
+            if await store.records.put(kind, page(name), 60, 400):
+                assert await store.records.get(kind, name, "alice")
+            else:
+                assert not kind.evicts
+        assert store.losses == 0
+
+
 async def test_a_record_expires(store: Store) -> None:
     assert await store.records.put(FULL, page("1"), 0.05, 500)
     with anyio.fail_after(20):

@@ -105,7 +105,8 @@ return found()
 )
 
 # Records of a kind. Their contents are strings that expire. Sorted sets say when each ends and in
-# which order they were made, hashes whose they are and how large.
+# which order they were made, hashes whose they are and how large. A server that evicts keys can
+# remove any of these, so none is taken for granted, and bytes without records do not count.
 RECORDS = (
     _NOW
     + """
@@ -120,20 +121,20 @@ local function count(owner, size)
 end
 local function forget(name)
     local owner = redis.call('HGET', owners, name)
-    if not owner then return end
-    local size = tonumber(redis.call('HGET', sizes, name))
-    if size > 0 then  -- Redis 7.0 takes -0 for no number
-        count(owner, -size)
-        count('', -size)
-    end
+    local size = tonumber(redis.call('HGET', sizes, name) or '0')
     redis.call('ZREM', made, name)
     redis.call('ZREM', ends, name)
-    redis.call('ZREM', of(owner), name)
     redis.call('HDEL', owners, name)
     redis.call('HDEL', sizes, name)
     for _, part in ipairs({'', ':state', ':steps', ':answer'}) do
         redis.call('DEL', content(name) .. part)
     end
+    if size > 0 then count('', -size) end  -- Redis 7.0 takes -0 for no number
+    if redis.call('EXISTS', made) == 0 then redis.call('DEL', used) end
+    if not owner then return end
+    redis.call('ZREM', of(owner), name)
+    if size > 0 then count(owner, -size) end
+    if redis.call('EXISTS', of(owner)) == 0 then redis.call('HDEL', used, owner) end
 end
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 100)) do
     forget(name)
@@ -153,11 +154,19 @@ end
 
 # Makes room for a record and keeps it; returns whether there was room.
 KEEP = """
+local function make_room(full, list, owner)
+    while full() do
+        local oldest = redis.call('ZRANGE', list, 0, 0)[1]
+        if not oldest then return redis.call('HDEL', used, owner) end
+        forget(oldest)
+        redis.call('ZREM', list, oldest)
+    end
+end
 local function keep(name, owner, value, ms, size, most, most_bytes, evicts)
     local before = redis.call('HGET', owners, name)
     if before and before ~= owner then return false end
     local old, one = 0, 0
-    if before then old, one = tonumber(redis.call('HGET', sizes, name)), 1 end
+    if before then old, one = tonumber(redis.call('HGET', sizes, name) or '0'), 1 end
     local function own_full()
         return redis.call('ZCARD', of(owner)) - one >= math.floor(most / 2)
             or bytes(owner) - old + size > most_bytes / 2
@@ -169,8 +178,8 @@ local function keep(name, owner, value, ms, size, most, most_bytes, evicts)
     local place = before and redis.call('ZSCORE', made, name) or redis.call('INCR', base .. ':last')
     forget(name)
     old, one = 0, 0
-    while own_full() do forget(redis.call('ZRANGE', of(owner), 0, 0)[1]) end
-    while full() do forget(redis.call('ZRANGE', made, 0, 0)[1]) end
+    make_room(own_full, of(owner), owner)
+    make_room(full, made, '')
     redis.call('SET', content(name), value, 'PX', ms)
     redis.call('ZADD', made, place, name)
     redis.call('ZADD', of(owner), place, name)

@@ -53,6 +53,16 @@ class LostAndFound(MemoryRunLogs):
         return log.run
 
 
+class EndedElsewhere(MemoryRunLogs):
+    """Logs that another replica has taken over and ended."""
+
+    async def append(
+        self, name: str, events: Sequence[bytes], steps: Sequence[bytes], *, ended: bool = False
+    ) -> Appended:
+        await super().append(name, [b"data: theirs\n\n"], [], ended=True)
+        return "lost"
+
+
 class Broken(MemoryRunLogs):
     """Logs that cannot be written once."""
 
@@ -125,6 +135,14 @@ async def test_a_run_that_comes_back_before_its_first_copy_ended_ends_once() -> 
         assert await over(gate, first) == "completed"
         assert logs.given == [first]
         assert await over(gate, await begun(gate)) == "completed", "others run after it"
+
+
+async def test_a_stream_of_a_run_that_was_lost_has_only_what_the_store_has() -> None:
+    store = MemoryStore()
+    store.runs = EndedElsewhere()
+    async with serving(store) as gate:
+        asked = {"model": "dreamr", "input": QUESTION, "background": True, "stream": True}
+        assert (await gate.ask(asked, RESPONSES)).body == b"data: theirs\n\n"
 
 
 async def test_runs_that_were_accepted_wait_even_if_the_queue_is_full() -> None:

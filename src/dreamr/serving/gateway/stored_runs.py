@@ -258,9 +258,12 @@ class StoredRuns:
             if not own.done:
                 with anyio.CancelScope(shield=True):  # the store answers in bounded time
                     await self.store.runs.give_back(own.run.name)
-            if self._logs.get(own.run.name) is own:  # not if it was lost and taken over again
-                del self._logs[own.run.name]
+            self._forget(own)
             own.notify()
+
+    def _forget(self, own: RunLog) -> None:
+        if self._logs.get(own.run.name) is own:  # not if it was lost and taken over again
+            del self._logs[own.run.name]
 
     async def _abandon(self, own: RunLog, error: Exception) -> None:
         """Store that a run has failed, so that no replica repeats it."""
@@ -279,8 +282,11 @@ class StoredRuns:
             except StoreLost:
                 await own.change(self._hold)
                 continue
-            own.flushed += len(events)
-            del own.steps[: len(steps)]
+            if found == "lost":  # clients follow what another replica writes
+                self._forget(own)
+            else:
+                own.flushed += len(events)
+                del own.steps[: len(steps)]
             own.done = ended or found == "lost"
             own.notify()
             if found != "kept" and not ended:

@@ -211,6 +211,29 @@ async def test_a_server_that_is_restarted_in_between_costs_no_answer(
     assert ids(options.out) == ALL
 
 
+async def test_a_server_that_comes_back_with_an_older_state_costs_no_answer(tmp_path: Path) -> None:
+    lines = [*questions(20)[:16], {"id": "x"}, *questions(20)[16:]]
+    found: list[Summary] = []
+    with RedisServer(tmp_path, "--appendonly", "no") as server:
+        options = write(tmp_path, server, lines, takeover_seconds=1)
+
+        async def process() -> None:
+            found.append(await answer(options, Pair(target={"token_seconds": 0.01})))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process)
+            await answered(options)
+            server.value("SAVE")
+            with anyio.fail_after(BOUND):
+                while not options.errors.exists() or not ids(options.errors):
+                    await anyio.lowlevel.checkpoint()
+            server.kill()
+            server.start()
+    assert ids(options.out) == ALL
+    assert ids(options.errors) == ["x"]
+    assert [(one.answered, one.failed) for one in found] == [(20, 1)]
+
+
 async def test_a_job_that_redis_loses_is_reported_and_goes_on_from_the_file(
     tmp_path: Path, server: RedisServer
 ) -> None:

@@ -89,6 +89,8 @@ class Mirror:
                 summary.seconds = page.seconds
                 return summary
             if not page.answers and not page.errors:
+                if page.is_done:  # Redis came back with an older state: lines were counted twice
+                    round_ = None
                 await anyio.sleep(_POLL)
 
     async def _answer(self, journal: Journal, summary: Summary, line: bytes) -> None:

@@ -71,12 +71,33 @@ async def test_with_retry_requests_that_failed_count_as_not_sent(tmp_path: Path)
         assert not journal.failed
 
 
-async def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("retry", [False, True])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.errors.jsonl"])
+@pytest.mark.parametrize("end", ["\n", ""])
+async def test_another_file_is_refused_and_left_as_it_is(
+    end: str, name: str, retry: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(text := '{"name": "something else"}' + end)
+    with pytest.raises(BatchError, match=rf"{name}, line 1, is not an answer of a batch"):
+        Journal(options(tmp_path, retry=retry))
+    assert path.read_text() == text
+
+
+async def test_another_text_after_the_answers_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text('{"name": "something else"}\n')
-    with pytest.raises(BatchError, match="line 1, is not an answer of a batch"):
+    path.write_bytes(text := ANSWER + ANSWER.replace(b": ", b":").removesuffix(b"\n"))
+    with pytest.raises(BatchError, match=r"a.jsonl, line 2, is not an answer of a batch"):
         Journal(options(tmp_path))
-    assert path.read_text() == '{"name": "something else"}\n'
+    assert path.read_bytes() == text
+
+
+async def test_zeros_that_a_crash_of_the_machine_leaves_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(ANSWER + ANSWER[:20] + bytes(100))
+    with Journal(options(tmp_path)) as journal:
+        assert journal.answered == {"x": "d1"}
+    assert path.read_bytes() == ANSWER
 
 
 async def test_two_batches_do_not_write_one_file(tmp_path: Path) -> None:

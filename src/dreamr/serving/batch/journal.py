@@ -12,9 +12,9 @@ from typing import Self
 from dreamr._files import open_binary
 from dreamr._locks import lock_file
 from dreamr._messages import short_path
-from dreamr._output_files import append_line, replace_file, writing
+from dreamr._output_files import append_line, writing
 from dreamr.serving.batch.errors import BatchError, FileInUse
-from dreamr.serving.batch.lines import read_line
+from dreamr.serving.batch.lines import check_cut_line, read_line
 from dreamr.serving.batch.options import BatchOptions
 
 _ADVICE = "what is answered is kept; run the same command again to go on"
@@ -50,13 +50,13 @@ class Journal:
                     "or name another file"
                 )
             self.answered = dict(_recovered(self._answers, options.out))
-            if options.retry and options.errors.exists():
-                replace_file(options.errors, b"")  # their requests count as not sent
             self._errors = stack.enter_context(FileIO(options.errors, "a+"))
             self.failed = {name for name, _ in _recovered(self._errors, options.errors)}
             self.failed -= self.answered.keys()
+            self._paths = {self._answers: options.out, self._errors: options.errors}
+            if options.retry:
+                self.forget_errors()  # their requests count as not sent
             self._open = stack.pop_all()
-        self._paths = {self._answers: options.out, self._errors: options.errors}
 
     def __enter__(self) -> Self:
         return self
@@ -109,10 +109,11 @@ def _recovered(file: FileIO, path: Path) -> Iterator[tuple[str, str]]:
     end = 0
     with open_binary(path) as content:
         for number, line in enumerate(content, 1):
-            if not line.endswith(b"\n"):
-                break
-            end += len(line)
             try:
+                if not line.endswith(b"\n"):
+                    check_cut_line(line)
+                    break
+                end += len(line)
                 yield read_line(line)
             except ValueError as error:
                 raise BatchError(

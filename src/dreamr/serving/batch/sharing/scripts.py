@@ -1,7 +1,8 @@
 """The operations on a shared job, each atomic: scripts that Redis runs.
 
 All of them take the same keys. The job is a hash. The queue is a stream with a consumer group,
-whose pending entries are the requests that processes hold. Answers and errors are streams of lines.
+whose pending entries are the requests that processes hold. Answers and errors are streams of lines,
+which the job counts: a server that may evict keys can lose one of them alone.
 
 A script whose reply is lost is sent again: run twice, it must do no more than when run once.
 """
@@ -12,7 +13,13 @@ KEYS = ("job", "queue", "answers", "errors")
 
 _HEAD = """
 local job, queue, answers, errors = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local function is_gone() return redis.call('EXISTS', job, queue) < 2 end
+local function lacks(stream, count)
+    return redis.call('XLEN', stream) < tonumber(redis.call('HGET', job, count) or '0')
+end
+local function is_gone()
+    return redis.call('EXISTS', job, queue) < 2
+        or lacks(answers, 'answers') or lacks(errors, 'errors')
+end
 """
 
 # ARGV: prefix of the prepared keys, digest and number of the requests, seconds to keep, numbers of
@@ -30,7 +37,7 @@ if is_gone() then
     if redis.call('EXISTS', new.answers) == 1 then redis.call('RENAME', new.answers, answers) end
     redis.call('XGROUP', 'CREATE', queue, 'processes', '0', 'MKSTREAM')
     redis.call('HSET', job, 'requests', ARGV[2], 'total', ARGV[3], 'round', 0,
-        'began', redis.call('TIME')[1])
+        'answers', ARGV[6], 'errors', 0, 'began', redis.call('TIME')[1])
     for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[4]) end
 else
     redis.call('DEL', new.queue, new.answers)
@@ -91,6 +98,7 @@ if is_gone() then return 'gone' end
 if redis.call('XACK', queue, 'processes', ARGV[1]) == 0 then return 'late' end
 local to = ARGV[3] == 'answers' and answers or errors
 redis.call('XADD', to, '*', 'n', ARGV[2], 'line', ARGV[4])
+redis.call('HINCRBY', job, ARGV[3], 1)
 return 'kept'
 """
 )
@@ -146,6 +154,7 @@ if is_gone() then return 'gone' end
 local failed = redis.call('XRANGE', errors, '-', '+')
 for _, entry in ipairs(failed) do redis.call('XADD', queue, '*', 'n', entry[2][2]) end
 redis.call('DEL', errors)
+redis.call('HSET', job, 'errors', 0)
 if #failed > 0 then redis.call('HINCRBY', job, 'round', 1) end
 return 'again'
 """

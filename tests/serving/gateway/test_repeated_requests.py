@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 
@@ -241,6 +242,25 @@ def test_a_response_in_the_background_begins_once(shared: Replicas) -> None:
     first = shared.other.post("/v1/responses", json=body, headers=headers).json()
     again = shared.cut.post("/v1/responses", json=body, headers=headers).json()
     assert again["id"] == first["id"]
+
+
+@pytest.mark.anyio
+async def test_concurrent_requests_for_a_response_in_the_background_begin_one(
+    shared: Replicas,
+) -> None:
+    body = request("/v1/responses", stream=False, store=True, background=True)
+    headers = {"Idempotency-Key": "background at once"}
+    found: set[str] = set()
+    async with httpx2.AsyncClient(timeout=SECONDS) as client:
+
+        async def ask(base: httpx2.URL) -> None:
+            answer = await client.post(base.join("/v1/responses"), json=body, headers=headers)
+            found.add(answer.json()["id"])
+
+        async with anyio.create_task_group() as tasks:
+            for one in (shared.other, shared.cut) * 2:
+                tasks.start_soon(ask, one.base_url)
+    assert len(found) == 1
 
 
 def test_requests_are_answered_while_redis_is_lost(tmp_path: Path) -> None:

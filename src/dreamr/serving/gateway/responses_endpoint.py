@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -69,7 +70,7 @@ class ResponsesEndpoint(Endpoint):
         attempt = job.attempt
         if attempt is not None and attempt.answer is not None:
             return attempt.answer.decode()
-        name = await self._stored.begin(job.client, job.parsed)
+        name = await self._stored.begin(job.client, job.parsed, _run_name(attempt))
         if attempt is not None:
             attempt.sent(name.encode())
             await attempt.end()
@@ -118,6 +119,16 @@ class ResumedResponses(ResponsesEndpoint):
             raise _uncertain(certain - 1)
         job.from_event = first
         return job
+
+
+def _run_name(attempt: AttemptLog | None) -> str:
+    """Return the name of a run: concurrent attempts at a request begin one run.
+
+    The time is part of it, because a key can be used again for another request after it expires.
+    """
+    if attempt is None:
+        return uuid4().hex
+    return f"{attempt.identity.name}{attempt.identity.created:x}"
 
 
 def first_event(request: Request) -> int:

@@ -9,14 +9,19 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
-from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import anyio
 
 from dreamr.errors import DreamrError
 from dreamr.runner import SignalQueue
 from dreamr.serving.gateway.apis.parsed import ParsedRequest
-from dreamr.serving.gateway.apis.responses import ResponseReply, ResponsesApi, ResponseStore
+from dreamr.serving.gateway.apis.responses import (
+    PREFIX,
+    ResponseReply,
+    ResponsesApi,
+    ResponseStore,
+)
 from dreamr.serving.gateway.apis.summary import Summary
 from dreamr.serving.gateway.deadlines import with_deadline
 from dreamr.serving.gateway.endpoint import Access
@@ -67,6 +72,7 @@ class StoredRuns:
     responses: ResponseStore
     _logs: dict[str, RunLog] = field(default_factory=dict)
     _new: SignalQueue[RunLog] = field(default_factory=SignalQueue)
+    _opening: WeakValueDictionary[str, anyio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def run(self) -> None:
         """Run what clients ask for and what dead replicas left, until canceled."""
@@ -75,12 +81,13 @@ class StoredRuns:
             while True:
                 tasks.start_soon(self._run, await self._new.get())
 
-    async def begin(self, client: Client, parsed: ParsedRequest) -> str:
-        """Begin a run and return the id of its response.
+    async def begin(self, client: Client, parsed: ParsedRequest, name: str) -> str:
+        """Begin a run, unless its client has it already, and return the id of its response.
 
         Args:
             client: Who asked for it.
             parsed: The request.
+            name: Name of the run, which attempts at the same request share.
 
         Raises:
             ApiError: If there are too many (429).
@@ -90,16 +97,21 @@ class StoredRuns:
             "created": time.time(), "deadline": parsed.deadline, "body": body.decode(),
             "request": request_id(), "session": session_id(),
         }  # fmt: skip
-        run = StoredRun(f"resp_{uuid4().hex}", client.name, json.dumps(about).encode())
-        if not await self.store.runs.open(run, self.options.stored_seconds):
-            raise ApiError(
-                429,
-                "too many background responses are not done or kept: wait for one, or cancel one",
-                "rate_limit_error",
-                code="too_many_responses",
-                headers={"Retry-After": "10"},
-            )
-        self._start(run)
+        run = StoredRun(f"{PREFIX}{name}", client.name, json.dumps(about).encode())
+        async with self._opening.setdefault(run.name, anyio.Lock()):
+            if run.name in self._logs or await self.has(run.name, client.name):
+                return run.name
+            if await self.store.runs.open(run, self.options.stored_seconds):
+                self._start(run)
+            elif not await self.has(run.name, client.name):  # else another replica was quicker
+                raise ApiError(
+                    429,
+                    "too many background responses are not done or kept: wait for one, or cancel "
+                    "one",
+                    "rate_limit_error",
+                    code="too_many_responses",
+                    headers={"Retry-After": "10"},
+                )
         return run.name
 
     async def follow(self, name: str, owner: str, first: int) -> AsyncGenerator[bytes, None]:

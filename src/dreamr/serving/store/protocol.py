@@ -181,6 +181,8 @@ class RunLogs(Protocol):
     async def open(self, run: StoredRun, seconds: float) -> bool:
         """Begin the log of a run and hold it; return whether there was room.
 
+        A run that another replica has begun stays as it is, and False is returned.
+
         Args:
             run: The run.
             seconds: How long it is kept after its end.

@@ -34,13 +34,16 @@ end
 """
 
 # ARGV: name, owner, seconds to keep it after its end, holder, milliseconds of the lease, longest
-# duration in seconds, request, size, most runs, most bytes. Returns 1 if there was room.
+# duration in seconds, request, size, most runs, most bytes. Returns 1 if there was room, 0 also if
+# another holder has begun it.
 OPEN = (
     RECORDS
     + KEEP
     + _RUN
     + """
 local size, most, most_bytes = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local begun = redis.call('HMGET', run, 'owner', 'holder')
+if begun[1] == ARGV[2] and begun[2] ~= ARGV[4] then return 0 end
 if not keep(ARGV[1], ARGV[2], ARGV[7], ARGV[6] * 1000, size, most, most_bytes, false) then
     return 0
 end

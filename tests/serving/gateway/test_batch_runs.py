@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import httpx2
@@ -19,6 +20,7 @@ from dreamr.serving.gateway.stored_files import FileStore, Upload
 from dreamr.serving.options import ServeOptions
 from dreamr.serving.store import Appended, Kind, Record, StoredRun, StoreLost
 from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
+from support.redis_server import RedisServer, needs_redis
 
 pytestmark = pytest.mark.anyio
 URL = "/v1/chat/completions"
@@ -208,6 +210,31 @@ async def test_the_answers_of_a_batch_are_found_elsewhere_if_the_store_was_lost(
         file = await elsewhere.find(found.output or "", "alice")
         (line,) = (await elsewhere.content(file)).splitlines()
         assert json.loads(line)["custom_id"] == "r"
+
+
+@needs_redis
+async def test_a_batch_whose_end_could_not_be_stored_goes_on_once_the_store_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dreamr.serving.gateway.batch_runs._PATIENCE", 0.1)
+    redis = pytest.importorskip("dreamr.serving.store.redis")
+    with RedisServer(tmp_path) as server:
+        store, elsewhere = (redis.RedisStore(server.url, lease=0.5) for _ in range(2))
+        gateways = Gateways(store)
+        seen = BatchRuns(gateways.client, gateways.files, elsewhere, 8, gateways.draining)
+        async with gateways.running() as job, anyio.create_task_group() as tasks:
+            tasks.start_soon(store.run)
+            server.kill()
+            gateways.answering.set()
+            while job.id in gateways.one._here:
+                await anyio.sleep(0.01)
+            server.start()
+            while not ((found := await seen.find(job.id, "alice")) and found.over):
+                await anyio.sleep(0.1)
+            assert (found.status, found.done) == ("completed", 1)
+            tasks.cancel_scope.cancel()
+        for one in (store, elsewhere):
+            await one.aclose()
 
 
 class Left(Logs):

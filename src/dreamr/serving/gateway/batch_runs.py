@@ -80,7 +80,7 @@ class _Running:
         scope: Cancels it.
         canceled: Whether its client has canceled it.
         lost: Whether another replica has taken it over.
-        over: Whether all is answered, or no more will be.
+        over: Whether its end is stored.
         storing: Held while the batch is stored, so that an old state never replaces a new one.
     """
 
@@ -215,7 +215,7 @@ class BatchRuns:
                 if not (here.over or here.lost):
                     await self._end(here, [])
         finally:
-            if not here.over:
+            if not (here.over or here.lost):  # its end may not be stored: it goes on later
                 with anyio.CancelScope(shield=True):  # the store answers in bounded time
                     await self._store.batches.give_back(job.id)
             if self._here.get(job.id) is here:
@@ -234,7 +234,7 @@ class BatchRuns:
                 await self._answer(here, sink)
                 if not here.lost:
                     await self._finish(here, sink)
-                here.over = True
+                tasks.cancel_scope.cancel()
 
     async def _hold(self, here: _Running, sink: _Sink) -> None:
         """Store answers as they come, and give signs of life, until the batch is over."""

@@ -247,6 +247,38 @@ async def test_lines_are_read_page_by_page(server: RedisServer, tmp_path: Path) 
         assert found == 150
 
 
+class Measuring:
+    """A link that notes the sizes of the pages that it gets."""
+
+    def __init__(self, link: Any) -> None:
+        self._link, self.sizes = link, []
+
+    async def run(self, script: str, keys: list[str], *given: Any) -> Any:
+        found = await self._link.run(script, keys, *given)
+        if script == scripts.READ:
+            lines = [fields[3] for stream in found[5:] for _, fields in stream]
+            self.sizes.append(sum(map(len, lines)))
+        return found
+
+
+async def test_pages_of_long_lines_are_bounded_in_bytes(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with jobs(server, tmp_path, count=1, requests=64) as (job,):
+        async for request in job.requests():
+            name = request.custom_id
+            await job.add_answer(name, "d", line(name, name.ljust(2**16)))
+        job.link = link = Measuring(job.link)
+        assert (await job.read(START, START, 0)).answered == 64
+        found, last = [], START
+        while page := (await job.read(last, START)).answers:
+            last = page[-1][0]
+            found += [json.loads(one)["custom_id"] for _, one in page]
+        assert sorted(map(int, found)) == list(range(64))
+        assert link.sizes[0] == 0
+        assert max(link.sizes) <= 2**20
+
+
 class Resent:
     """A link that loses the reply to each command but those that take a request."""
 

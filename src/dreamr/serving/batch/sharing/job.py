@@ -162,14 +162,15 @@ class SharedJob:
         await self._hold("given-back", _GIVEN_BACK)
         self._held.clear()
 
-    async def read(self, answer: bytes, error: bytes) -> Page:
+    async def read(self, answer: bytes, error: bytes, most: int = _AT_ONCE) -> Page:
         """Return the state of the job, and the lines after the last ones that were read.
 
         Args:
             answer: Entry of the last answer.
             error: Entry of the last error.
+            most: Most answers, and most errors.
         """
-        found = await self._run(scripts.READ, answer, error, _AT_ONCE)
+        found = await self._run(scripts.READ, answer, error, most)
         round_, total, answered, failed, seconds, answers, errors = found
         lines = list(_lines(answers)), list(_lines(errors))
         return Page(round_, total, answered, failed, seconds, *lines)

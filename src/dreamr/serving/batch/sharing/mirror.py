@@ -55,7 +55,7 @@ class Mirror:
         """Wait until no other process writes the files."""
         size, since = -1, anyio.current_time()
         while True:
-            page = await self.job.read(_START, _START)
+            page = await self.job.read(_START, _START, 0)
             self._show(page)
             try:
                 return await anyio.to_thread.run_sync(Journal, self.options)

@@ -120,15 +120,28 @@ return 'held'
 """
 )
 
-# ARGV: last answer and last error that were read, most lines. Returns round, number of requests, of
-# answers and of errors, seconds since the beginning, and the next answers and errors.
+# ARGV: last answer and last error that were read, most lines of each. Returns round, number of
+# requests, of answers and of errors, seconds since the beginning, and the next answers and errors:
+# of each at most 1 MiB, or one line, so that a command ends within its time.
 READ = (
     _HEAD
     + """
 if is_gone() then return 'gone' end
 local about = redis.call('HMGET', job, 'round', 'total', 'began')
 local function after(stream, last)
-    return redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', ARGV[3])
+    local found, size, most = {}, 0, tonumber(ARGV[3])
+    while #found < most do
+        local group = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT',
+            math.min(8, most - #found))
+        for _, entry in ipairs(group) do
+            size = size + #entry[2][4]
+            if #found > 0 and size > 2^20 then return found end
+            table.insert(found, entry)
+            last = entry[1]
+        end
+        if #group == 0 then break end
+    end
+    return found
 end
 local latest = redis.call('TIME')[1]
 local done = redis.call('XLEN', answers) + redis.call('XLEN', errors)

@@ -245,12 +245,28 @@ def test_a_chat_that_one_tab_deletes_is_gone_in_the_other(browser: Any) -> None:
         assert first.locator(".run").count() == 0
 
 
-def test_a_page_without_storage_says_so(browser: Any) -> None:
-    with listening() as url:
+# As in a browser that blocks the data of sites.
+BLOCKED = """
+Object.defineProperty(window, "indexedDB", { value: null });
+Object.defineProperty(window, "sessionStorage", {
+  get() { throw new DOMException("blocked", "SecurityError"); },
+});
+"""
+
+
+def test_a_page_without_storage_says_so(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("sk-one\n")
+    wrong: list[str] = []
+    with listening(keys_file=str(tmp_path / "keys")) as url:
         context = browser.new_context()
-        context.add_init_script("Object.defineProperty(window, 'indexedDB', { value: null })")
+        context.add_init_script(BLOCKED)
         page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(url)
         page.locator("#kept", has_text="keeps no chats").wait_for()
+        page.fill("#key", "sk-one")
+        page.locator("#key").blur()
+        page.locator("#about", has_text="target").wait_for()
         send(page, QUESTION)
         context.close()
+    assert wrong == []

@@ -7,6 +7,15 @@ const KEY = "dreamr-key";
 let models = [];
 let missed = false; // whether the last request for the models failed
 
+// Browsers that block the data of sites refuse the storage: the key then stays in its field only.
+function keptKey() {
+  try { return sessionStorage.getItem(KEY) || ""; } catch { return ""; }
+}
+
+function keepKey(key) {
+  try { sessionStorage.setItem(KEY, key); } catch { /* lost when the page is closed */ }
+}
+
 export const chosenModel = () => $("model").value || meta("dreamr-model");
 
 function describe() {
@@ -45,6 +54,6 @@ export const greetAgain = () => { if (missed) greet(); };
 
 addEventListener("online", greetAgain);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) greetAgain(); });
-$("key").value = sessionStorage.getItem(KEY) || "";
-$("key").onchange = () => { sessionStorage.setItem(KEY, $("key").value); greet(); };
+$("key").value = keptKey();
+$("key").onchange = () => { keepKey($("key").value); greet(); };
 $("model").onchange = describe;

@@ -182,15 +182,26 @@ def test_the_models_are_asked_for_again_once_the_gateway_is_back(browser: Any, s
 # What replaces an answer
 
 
+# A run whose draft has written a step when the target fails.
+OPENED = [
+    {"event": "LaneOpened", "time": 0, "lane": 1, "role": "draft", "position": 0, "resample": 0},
+    {"event": "StepReady", "time": 0, "lane": 1, "role": "draft", "position": 0}
+    | {"step": {"text": "Tea costs 2.50."}},
+    {"event": "LaneOpened", "time": 0, "lane": 2, "role": "target", "position": 0, "resample": 0},
+]
+
+
 def failing(page: Any, how: str) -> None:
-    """Let the gateway be unreachable, or refuse each question."""
+    """Let the gateway be unreachable, refuse each question, or fail before an answer begins."""
     error = {"error": {"message": "the gateway is busy", "code": "overloaded"}}
     if how == "down":
         page.route(COMPLETIONS, lambda route: route.abort())
     elif how == "busy":
         page.route(COMPLETIONS, lambda route: route.fulfill(status=429, json=error))
     else:
-        body = f"data: {json.dumps(error)}\n\n"
+        events = OPENED if how == "opened" else []
+        chunks = [*({"choices": [], "dreamr": {"event": one}} for one in events), error]
+        body = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks)
         page.route(
             COMPLETIONS,
             lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body),
@@ -203,7 +214,7 @@ def shown(page: Any) -> list[tuple[str, str]]:
     return [(one.locator("h2").inner_text(), one.locator(".answer").inner_text()) for one in runs]
 
 
-@pytest.mark.parametrize("how", ["down", "busy", "failed"])
+@pytest.mark.parametrize("how", ["down", "busy", "failed", "opened"])
 @pytest.mark.parametrize("edited", [False, True])
 def test_an_answer_stays_if_the_request_that_would_replace_it_fails(
     browser: Any, how: str, edited: bool
@@ -222,6 +233,20 @@ def test_an_answer_stays_if_the_request_that_would_replace_it_fails(
         assert page.input_value("#question") == ("What does tea cost?" if edited else "")
         page.reload()
         page.locator(".run").first.locator(".answer", has_text="3.70").wait_for()
+
+
+def test_a_question_whose_run_fails_before_anything_is_written_is_put_back(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        failing(page, "opened")
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        page.locator(".wrong", has_text="the gateway is busy").wait_for()
+        returned(page, QUESTION)
+        page.unroute(COMPLETIONS)
+        page.keyboard.press("Enter")
+        page.locator(".answer", has_text="3.70").wait_for()
+        finished(page)
+        assert shown(page) == [(QUESTION, "3.70")]
 
 
 @pytest.mark.parametrize("edited", [False, True])

@@ -9,10 +9,11 @@ const MARGIN = 60_000; // milliseconds before a stored file is deleted in which 
 export const textOf = (run) => run.answer || run.steps.filter(({ kind }) => kind === "accepted" || kind === "target")
   .map(({ text }) => text).join("\n\n");
 
-// Whether anything of an answer has arrived.
-export const began = ({ bars, steps, tools, answer }) => bars.length + steps.length + tools.length > 0 || answer !== "";
+// Whether anything of an answer has arrived. Lanes are opened before a model is asked, and drafted steps
+// are part of an answer only once they are accepted.
+export const began = (run) => textOf(run) !== "" || run.tools.length > 0;
 
-export const counts = ({ run }) => run.state !== "failed" && (textOf(run) !== "" || run.tools.length > 0);
+export const counts = ({ run }) => run.state !== "failed" && began(run);
 
 async function filePart(file, signal) {
   if (file.remote && file.remote.expires < Date.now() + MARGIN) file.remote = null;

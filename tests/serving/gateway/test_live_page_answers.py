@@ -52,6 +52,34 @@ def test_what_was_heard_is_corrected_and_asked_again(browser: Any, tmp_path: Pat
     assert seen[-1].turns[0].parts == (Text(QUESTION),)
 
 
+def test_a_correction_is_not_sent_for_another_sound_of_the_same_name(
+    browser: Any, tmp_path: Path
+) -> None:
+    for name, seconds in (("first", 0.5), ("second", 0.6)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "question.wav").write_bytes(wav(seconds))
+    seen: list[Conversation] = []
+    scripted = Scripted({"question.wav": MISHEARD})
+    with (
+        listening(noting(seen, **DEAF), SPOKEN, lambda spec, model: scripted) as url,
+        page_of(browser, url) as page,
+    ):
+        send(page, "", tmp_path / "first" / "question.wav")
+        page.click(".heard button")
+        page.locator(".correction textarea").fill(QUESTION)
+        page.keyboard.press("Enter")
+        page.locator(".heard", has_text="Corrected").wait_for()
+        finished(page)
+        page.get_by_role("button", name="Edit the question").click()
+        page.click("#waiting button")
+        page.set_input_files("#file", tmp_path / "second" / "question.wav")
+        page.locator("#waiting button").wait_for()
+        page.click("#send")
+        page.locator(".run h2", has_text="Spoken question").wait_for()
+        finished(page)
+    assert seen[-1].turns[0].parts == (Text(MISHEARD),)
+
+
 def test_a_corrected_sound_beside_a_question_is_sent_as_text(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "note.wav").write_bytes(wav(0.5))
     seen: list[Conversation] = []

@@ -87,6 +87,7 @@ export class Composer {
   #button(file, place) {
     const button = makeButton("", () => {
       this.files.splice(place, 1);
+      delete this.said[file.name]; // else it is sent for another file of that name
       this.draw();
       $("question").focus();
     }, { label: `Remove ${file.name}` });

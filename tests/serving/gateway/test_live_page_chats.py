@@ -103,15 +103,30 @@ def test_a_chat_is_deleted_with_its_files_after_a_second_press(
         assert titles(page) == []
         assert page.locator(".run").count() == 0
         assert httpx2.get(f"{url}/v1/files").json()["data"] == []
-        for _ in range(100):
-            if page.evaluate(COUNT) == 0:
-                break
-            page.wait_for_timeout(20)
-        else:
-            pytest.fail("the browser keeps the chat or its file")
+        kept(page, 0)
         page.reload()
         opened(page)
         assert titles(page) == []
+
+
+def test_a_file_of_an_edited_question_outlives_the_chat_that_it_came_from(
+    browser: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "r.png").write_bytes(png())
+    with listening() as url, page_of(browser, url, errors=True) as page:
+        send(page, QUESTION, tmp_path / "r.png")
+        page.get_by_role("button", name="Edit the question").click()
+        page.click("#fresh")
+        send(page, "Another question?")
+        for _ in range(2):
+            page.get_by_role("button", name=f"Delete chat {QUESTION}").click()
+        page.locator("#list li").nth(1).wait_for(state="detached")
+        kept(page, 2)
+        page.reload()
+        opened(page)
+        assert titles(page) == ["Another question?"]
+        assert page.locator(".thumbs img").evaluate("it => it.decode().then(() => it.width)") > 0
+        send(page, "And coffee?")
 
 
 def deleting(page: Any) -> tuple[Held, Any]:
@@ -155,6 +170,15 @@ COUNT = """new Promise((done) => {
     };
   };
 })"""
+
+
+def kept(page: Any, count: int) -> None:
+    """Wait until the browser keeps this number of chats and files."""
+    for _ in range(100):
+        if page.evaluate(COUNT) == count:
+            return
+        page.wait_for_timeout(20)
+    pytest.fail(f"the browser does not keep {count} chats and files")
 
 
 def test_the_oldest_chats_are_dropped_when_there_are_too_many(browser: Any) -> None:

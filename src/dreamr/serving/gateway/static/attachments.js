@@ -26,6 +26,9 @@ export async function readAttachment(file, taken) {
   return { id: newId(), name, type: file.type, size: file.size, kind, blob: file, remote: null };
 }
 
+// Returns the file under an id of its own, with a content that is released on its own.
+export const copyOf = (file) => ({ ...file, id: newId(), blob: file.blob?.slice(0, file.size, file.type) });
+
 function unused(name, taken) {
   const [, stem, end] = /^(.*?)(\.[^.]*)?$/s.exec(name);
   for (let number = 1; ; number += 1) {

@@ -1,6 +1,6 @@
 // The question that is being written: its text, its files, and options of the run.
 
-import { preview, readAttachment } from "./attachments.js";
+import { copyOf, preview, readAttachment } from "./attachments.js";
 import { $, makeButton } from "./dom.js";
 
 const TALLEST = 0.3; // of the window
@@ -55,7 +55,7 @@ export class Composer {
   // Puts a question back, to be changed and sent.
   put({ question, files, said }) {
     $("question").value = question;
-    this.files = [...files];
+    this.files = files.map(copyOf); // they may be sent in another chat, and are deleted with their own
     this.said = { ...said };
     this.draw();
     this.resize();

@@ -80,6 +80,39 @@ def test_a_correction_is_not_sent_for_another_sound_of_the_same_name(
     assert seen[-1].turns[0].parts == (Text(MISHEARD),)
 
 
+# Deletes the contents of files, as a browser does that needs the room.
+FORGET = """new Promise((done) => {
+  const request = indexedDB.open("dreamr");
+  request.onsuccess = () => {
+    const change = request.result.transaction("files", "readwrite");
+    change.objectStore("files").clear();
+    change.oncomplete = () => { request.result.close(); done(); };
+  };
+})"""
+
+
+def test_what_was_heard_outlives_the_sound(browser: Any, tmp_path: Path) -> None:
+    for name, seconds in (("first", 0.5), ("second", 0.6)):
+        (tmp_path / f"{name}.wav").write_bytes(wav(seconds))
+    seen: list[Conversation] = []
+    scripted = Scripted({"first.wav": QUESTION, "second.wav": MISHEARD})
+    with (
+        listening(noting(seen, **DEAF), SPOKEN, lambda spec, model: scripted) as url,
+        page_of(browser, url) as page,
+    ):
+        send(page, "", tmp_path / "first.wav")
+        page.evaluate(FORGET)
+        page.reload()
+        page.locator(".thumbs", has_text="not kept").wait_for()
+        send(page, "", tmp_path / "second.wav")
+        page.get_by_role("button", name="Correct what was heard in second.wav").wait_for()
+        assert page.locator(".heard").count() == 2
+    assert [turn.parts for turn in seen[-1].turns if turn.role == "user"] == [
+        (Text(QUESTION),),
+        (Text(MISHEARD),),
+    ]
+
+
 def test_a_corrected_sound_beside_a_question_is_sent_as_text(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "note.wav").write_bytes(wav(0.5))
     seen: list[Conversation] = []

@@ -43,14 +43,18 @@ export const heardInVideos = (turn, corrected) => (isVideo(turn, corrected)
   ? Object.fromEntries(turn.run.heard.filter(({ name, text }) => text && isVideo(turn, name)).map(({ name, text }) => [name, text]))
   : {});
 
-// Returns the number of sounds that the gateway transcribes.
-export const countSounds = (turns, muted) => turns.flatMap((turn) => turn.run.heard.filter(({ name }) => !muted || !isVideo(turn, name))).length;
+// Returns the number of sounds that the gateway transcribes: of those in which it heard something, the ones that are sent.
+export const countSounds = (turns, muted) => turns.flatMap((turn) => {
+  const sent = filesOf([turn]).filter(({ kind }) => !muted || kind !== "video");
+  return turn.run.heard.filter(({ name }) => sent.some((file) => file.name === name));
+}).length;
 
 async function userContent({ question, files, said, run }, muted, signal) {
   const parts = [];
   const texts = question ? [question] : [];
   for (const file of files) {
-    const heard = muted && file.kind === "video" ? run.heard.find(({ name }) => name === file.name)?.text : undefined;
+    const silent = !file.blob || (muted && file.kind === "video");
+    const heard = silent ? run.heard.find(({ name }) => name === file.name)?.text : undefined;
     const text = said[file.name] ?? heard;
     if (file.blob && isSent(file, said)) parts.push(await filePart(file, signal));
     else if (!text) parts.push({ type: "text", text: `The file ${file.name} is no longer available.\n` });

@@ -8,13 +8,17 @@ from typing import Any
 import PIL.Image
 import pytest
 
+from dreamr import RunOptions
 from dreamr.conversation import Audio, Conversation
+from dreamr.engines import Capabilities
+from dreamr.serving.gateway.content_parts import file_name
 from support.attachments import kinds, pdf, png, wav
 from support.gateways import QUESTION, Answer, Gateway, use
 from support.listening import listening
 from support.media_files import clip
 from support.pages import PHONE, finished, noting, page_of, returned, send, violations
 from support.pairs import RIGHT, WRONG, Pair
+from support.sounds import Scripted
 
 
 def test_the_page_connects_only_to_the_gateway() -> None:
@@ -149,6 +153,51 @@ def test_the_content_of_a_file_decides_and_not_its_name(browser: Any, tmp_path: 
         finished(page)
     assert len(seen[0].images) == 5
     assert len(seen[0].sounds) == 1
+
+
+READ = """async ([[name, type, content], taken]) => {
+  const { readAttachment } = await import("./static/attachments.js");
+  const bytes = Uint8Array.from(content);
+  return readAttachment(new File([bytes], name, { type }), taken);
+}"""
+
+
+@pytest.mark.browser
+def test_names_of_files_are_those_that_the_gateway_shows(browser: Any) -> None:
+    names = [
+        "bill.pdf", "\x01a\x7f\x02.wav ", "..\\a/b.wav", "a" * 99 + " b.wav", "\x00", "\N{BOM}.wav",
+        "x" * 500 + ".wav", "\N{GRINNING FACE}" * 99 + ".m4a", "a" * 100, "." + "y" * 99, "\x85a",
+    ]  # fmt: skip
+    with listening() as url, page_of(browser, url) as page:
+        for name in names:
+            taken: list[str] = []
+            for _ in range(12):
+                found = page.evaluate(READ, [[name, "audio/wav", []], taken])["name"]
+                assert found == file_name(found)
+                assert found not in taken
+                taken.append(found)
+            assert taken[0].endswith((file_name(name) or "file").strip("\N{BOM}"))
+
+
+@pytest.mark.browser
+def test_what_was_heard_in_a_file_with_an_odd_name_is_corrected(browser: Any) -> None:
+    sound = {"name": "a" * 120 + "\x01b.wav", "mimeType": "audio/wav", "buffer": wav(0.5)}
+    name = file_name(str(sound["name"]))
+    deaf = Capabilities(hears=False, hearing_problem="text only")
+    scripted = Scripted({name: "What do T and milk cost?"})
+    spoken = RunOptions(method="target", transcriber="small")
+    pair = noting([], capabilities=deaf)
+    with (
+        listening(pair, spoken, lambda spec, model: scripted) as url,
+        page_of(browser, url) as page,
+    ):
+        send(page, "", sound)
+        page.get_by_role("button", name=f"Correct what was heard in {name}").click()
+        page.locator(".correction textarea").fill(QUESTION)
+        page.keyboard.press("Enter")
+        page.locator(".run h2", has_text=QUESTION).wait_for()
+        finished(page)
+    assert len(scripted.asked) == 1  # the text replaces the sound
 
 
 @pytest.mark.browser

@@ -4,6 +4,8 @@
 import { make, newId } from "./dom.js";
 
 const HEAD = 64; // bytes that are looked at
+const LONGEST = 100; // characters of a name
+const UNPRINTABLE = /[\x00-\x1f\x7f\x85\ud800-\udfff/\\]+/gu;
 const KINDS = { image: "image", video: "video", audio: "sound" };
 const WORDS = { image: "Image", video: "Video", sound: "Sound", pdf: "PDF", file: "File" };
 
@@ -22,17 +24,20 @@ export async function readAttachment(file, taken) {
   const head = new Uint8Array(await file.slice(0, HEAD).arrayBuffer()); // fails if it is a folder
   const declared = KINDS[file.type.split("/")[0]] || (file.type === "application/pdf" ? "pdf" : "file");
   const kind = kindOfContent(head) || declared;
-  const name = unused(file.name || "file", taken);
+  const name = unused(cleaned(file.name) || "file", taken);
   return { id: newId(), name, type: file.type, size: file.size, kind, blob: file, remote: null };
 }
 
 // Returns the file under an id of its own, with a content that is released on its own.
 export const copyOf = (file) => ({ ...file, id: newId(), blob: file.blob?.slice(0, file.size, file.type) });
 
+// The gateway cleans names in the same way; what was heard in a file is found by its name.
+const cleaned = (name) => [...name.replace(UNPRINTABLE, " ").trim()].slice(-LONGEST).join("").trim();
+
 function unused(name, taken) {
-  const [, stem, end] = /^(.*?)(\.[^.]*)?$/s.exec(name);
+  const [, stem, end] = /^(.*?)(\.[^.]{0,9})?$/s.exec(name);
   for (let number = 1; ; number += 1) {
-    const found = number === 1 ? name : `${stem}-${number}${end || ""}`;
+    const found = number === 1 ? name : cleaned(`${stem}-${number}${end || ""}`);
     if (!taken.includes(found)) return found;
   }
 }

@@ -10,6 +10,7 @@ import pytest
 
 from dreamr import RunOptions
 from dreamr.conversation import Audio, Conversation
+from dreamr.conversation.kinds import kind_of
 from dreamr.engines import Capabilities
 from dreamr.serving.gateway.content_parts import file_name
 from support.attachments import kinds, pdf, png, wav
@@ -177,6 +178,22 @@ def test_names_of_files_are_those_that_the_gateway_shows(browser: Any) -> None:
                 assert found not in taken
                 taken.append(found)
             assert taken[0].endswith((file_name(name) or "file").strip("\N{BOM}"))
+
+
+@pytest.mark.browser
+def test_the_brand_and_the_declared_type_tell_images_sounds_and_videos_apart(browser: Any) -> None:
+    brands = ("avif", "avis", "heic", "heix", "hevc", "heim", "heis", "mif1", "msf1", "isom")
+    images = [b for b in brands if kind_of(b"\0\0\0\x18ftyp" + b.encode(), b).name == "image"]
+    assert len(images) == len(brands) - 1
+    cases = [
+        *((brand, "", "image") for brand in images),
+        ("M4A ", "", "sound"), ("M4B ", "", "sound"), ("isom", "audio/mp4", "sound"),
+        ("isom", "video/mp4", "video"), ("isom", "", "video"),
+    ]  # fmt: skip
+    with listening() as url, page_of(browser, url) as page:
+        for brand, declared, kind in cases:
+            head = list(b"\0\0\0\x18ftyp" + brand.encode())
+            assert page.evaluate(READ, [["a", declared, head], []])["kind"] == kind, brand
 
 
 @pytest.mark.browser

@@ -9,13 +9,20 @@ const UNPRINTABLE = /[\x00-\x1f\x7f\x85\ud800-\udfff/\\]+/gu;
 const KINDS = { image: "image", video: "video", audio: "sound" };
 const WORDS = { image: "Image", video: "Video", sound: "Sound", pdf: "PDF", file: "File" };
 
-function kindOfContent(bytes) {
+const IMAGE_BRANDS = ["avif", "avis", "heic", "heix", "hevc", "heim", "heis", "mif1", "msf1"];
+const SOUND_BRANDS = ["M4A ", "M4B "];
+
+function kindOfContent(bytes, declared) {
   const text = String.fromCharCode(...bytes);
   if (text.includes("%PDF-")) return "pdf";
   if (text.startsWith("\x89PNG") || text.startsWith("\xff\xd8\xff") || text.startsWith("GIF8")) return "image";
   if (text.startsWith("RIFF")) return { WEBP: "image", WAVE: "sound", "AVI ": "video" }[text.slice(8, 12)];
   if (text.startsWith("ID3") || text.startsWith("OggS") || text.startsWith("fLaC")) return "sound";
-  if (text.slice(4, 8) === "ftyp") return text.slice(8, 12) === "M4A " ? "sound" : "video";
+  if (text.slice(4, 8) === "ftyp") {
+    const brand = text.slice(8, 12);
+    if (IMAGE_BRANDS.includes(brand)) return "image";
+    return declared === "sound" || SOUND_BRANDS.includes(brand) ? "sound" : "video"; // most brands hold both
+  }
   return undefined;
 }
 
@@ -23,7 +30,7 @@ function kindOfContent(bytes) {
 export async function readAttachment(file, taken) {
   const head = new Uint8Array(await file.slice(0, HEAD).arrayBuffer()); // fails if it is a folder
   const declared = KINDS[file.type.split("/")[0]] || (file.type === "application/pdf" ? "pdf" : "file");
-  const kind = kindOfContent(head) || declared;
+  const kind = kindOfContent(head, declared) || declared;
   const name = unused(cleaned(file.name) || "file", taken);
   return { id: newId(), name, type: file.type, size: file.size, kind, blob: file, remote: null };
 }

@@ -327,3 +327,22 @@ def test_the_page_meets_the_rules_of_accessibility(
             page.click("#chats")
             page.locator("#list button").first.wait_for()
             assert violations(page) == []
+
+
+@pytest.mark.browser
+def test_editing_keeps_an_unsent_question_and_ends_with_escape(browser: Any) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        send(page, QUESTION)
+        edit = page.get_by_role("button", name="Edit the question")
+        page.fill("#question", "And coffee?")
+        edit.click()
+        assert page.input_value("#question") == "And coffee?"
+        assert "Send or remove" in page.locator("#trouble").inner_text()
+        page.fill("#question", "")
+        edit.click()
+        assert page.input_value("#question") == QUESTION
+        page.keyboard.press("Escape")
+        assert page.input_value("#question") == ""
+        assert page.locator(".replaced").count() == 0
+        send(page, "And coffee?")
+        assert page.locator(".run h2").all_inner_texts() == [QUESTION, "And coffee?"]

@@ -37,6 +37,8 @@ export class Composer {
 
   get question() { return $("question").value.trim(); }
 
+  get empty() { return !this.question && !this.files.length; }
+
   get speaks() { return this.files.some(({ kind }) => kind === "sound" || kind === "file" || kind === "video"); }
 
   trouble(text) {

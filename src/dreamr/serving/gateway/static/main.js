@@ -143,7 +143,14 @@ async function adopt(id) {
 const actions = {
   correct: (turn, name, text) => repeat(turn, { ...turn, said: { ...heardInVideos(turn, name), ...turn.said, [name]: text } }),
   again: (turn) => repeat(turn, turn),
-  edit: (turn) => { if (!busy()) { replaced = turn; composer.put(turn); views.get(turn).root.classList.add("replaced"); } },
+  edit: (turn) => {
+    if (busy()) return;
+    if (!composer.empty) { composer.trouble("Send or remove the question below first."); return; }
+    composer.trouble("");
+    replaced = turn;
+    composer.put(turn);
+    views.get(turn).root.classList.add("replaced");
+  },
   continueWith: (turn, results) => {
     if (busy()) return;
     const tools = enteredTools();
@@ -315,7 +322,7 @@ function failed(turn, error, kept) {
 
 function putBack(turn, error, kept) {
   const again = kept && turn.said === kept.said; // unchanged: its button is still there
-  const fits = !turn.continues && !composer.question && !composer.files.length;
+  const fits = !turn.continues && composer.empty;
   if (began(turn.run) || !(again || fits)) return;
   if (kept) { remove(chat, turn); composer.trouble(turn.run.problem); }
   if (again) return;
@@ -323,6 +330,12 @@ function putBack(turn, error, kept) {
   if (kept) views.get(kept).root.classList.add("replaced");
   composer.put(turn);
   if (error) composer.showField(error);
+}
+
+function endEditing() {
+  views.get(replaced)?.root.classList.remove("replaced");
+  replaced = null;
+  composer.take();
 }
 
 // Keys and buttons
@@ -347,7 +360,8 @@ $("question").addEventListener("keydown", (event) => {
 addEventListener("keydown", (event) => {
   if (event.isComposing) return; // the key belongs to the input method
   if (event.key === "Escape" && sidebar.opened) sidebar.toggle(false);
-  else if (event.key === "Escape") running.get(chat.id)?.abort();
+  else if (event.key === "Escape" && running.has(chat.id)) running.get(chat.id).abort();
+  else if (event.key === "Escape" && replaced && !event.repeat) endEditing();
   if (event.key.toLowerCase() === "o" && event.shiftKey && (event.ctrlKey || event.metaKey)) { event.preventDefault(); startChat(); }
 });
 

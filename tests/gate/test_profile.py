@@ -88,19 +88,43 @@ def test_a_profile_of_other_models_is_refused(tmp_path: Path) -> None:
         open_profile(options)
 
 
-def test_a_bound_on_answers_holds_only_for_its_options(tmp_path: Path) -> None:
+@pytest.fixture
+def by_answers(tmp_path: Path) -> RunOptions:
+    """Options of a run with a profile by answers."""
     path = tmp_path / "p.json"
     kept = {"method": "fpsr", "final_answer": "draft", "temperature": 0.0}
     given = profile(RatioGate(0.83), model_identities(RunOptions()))
     write_profile(path, replace(given, bounds="answers", reference="target", options=kept))
     assert read_profile(path).reference == "target"
-    options = RunOptions(profile=str(path), final_answer="draft", window=3)
-    assert options.run_config(open_profile(options)).gate == RatioGate(0.83)
-    for change in ({"final_answer": "target"}, {"method": "parse"}, {"temperature": 0.5}):
-        with pytest.raises(BadOption, match=f"--{next(iter(change))}".replace("_", "-")):
-            replace(options, **change).run_config(open_profile(options))
+    return RunOptions(profile=str(path), final_answer="draft", window=3)
+
+
+def test_a_bound_on_answers_holds_for_its_options(by_answers: RunOptions) -> None:
+    assert by_answers.run_config(open_profile(by_answers)).gate == RatioGate(0.83)
     # The bound is relative to the target alone, so it holds for that method too.
-    replace(options, final_answer="target", method="target").run_config(open_profile(options))
+    alone = replace(by_answers, final_answer="target", method="target")
+    alone.run_config(open_profile(alone))
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        (
+            {"final_answer": "target"},
+            "pass --final-answer draft, or run dreamr calibrate with --final-answer target",
+        ),
+        # dreamr calibrate does not take these two.
+        ({"method": "parse"}, "pass --method fpsr, or leave out --profile"),
+        ({"temperature": 0.5}, "pass --temperature 0.0, or leave out --profile"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_run_that_a_bound_on_answers_does_not_hold_for_is_refused_with_advice(
+    change: dict[str, Any], advice: str, by_answers: RunOptions
+) -> None:
+    options = replace(by_answers, **change)
+    with pytest.raises(BadOption, match=f": {advice}$"):
+        options.run_config(open_profile(options))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ VERSION = 2
 
 Bounds: TypeAlias = Literal["steps", "answers"]
 Reference: TypeAlias = Literal["labels", "target"]
+# Options of a profile that dreamr calibrate takes; it runs fpsr, greedily.
+_CALIBRATED = ("final_answer",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,15 @@ class Profile:
             BadOption: If it was made for other values.
         """
         for name, value in self.options.items():
-            if options.get(name) != value:
+            other = options.get(name)
+            if other != value:
                 flag = f"--{name.replace('_', '-')}"
+                way = "leave out --profile"
+                if name in _CALIBRATED:
+                    way = f"run dreamr calibrate with {flag} {other}"
                 raise BadOption(
-                    f"the profile was made for {flag} {value}, not {options.get(name)}: pass "
-                    f"{flag} {value}, or run dreamr calibrate with your options"
+                    f"the profile was made for {flag} {value}, not {other}: pass {flag} {value}, "
+                    f"or {way}"
                 )
 
     def check_models(self, models: Mapping[str, str]) -> None:

@@ -46,7 +46,7 @@ SKIPPED = {
     "long benchmark": 2,
     "long sweep": 1,
     "long training": 4,
-    "long-running server": 14,
+    "long-running server": 15,
     "needs a GPU": 14,
     "needs a Ray cluster": 1,
     "needs a Redis server": 1,

@@ -117,6 +117,7 @@ def test_pages_count_as_images() -> None:
     limits = ServeOptions(max_images=3)
     error = refused(sent(png()), sent(pdf(1, 2, 3)), "Well?", limits=limits)
     assert "more than 3 images, pages and frames" in error.message
+    assert "--max-images" in error.message
     assert error.param == FIELD
     assert read(sent(png()), sent(pdf(1, 2)), "Well?", limits=limits).turns
 

@@ -119,7 +119,7 @@ def each_part(
     Args:
         content: Value of the field; null if there is no content.
         where: Path of the field in the request.
-        most: Largest number of parts.
+        most: Largest number of parts, of those that --max-parts allows a request.
         read: Returns a part of a list, for its value and path.
         what: Name of parts in the API.
 
@@ -133,7 +133,10 @@ def each_part(
             yield content
         case list():
             if len(content) > most:
-                raise bad_request(f"{where} has too many {what}", where)
+                raise bad_request(
+                    f"{where} has too many {what}: send fewer, or raise --max-parts of the gateway",
+                    where,
+                )
             for number, part in enumerate(content):
                 yield read(part, f"{where}.{number}")
         case _:

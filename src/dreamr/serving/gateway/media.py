@@ -229,7 +229,8 @@ class MediaFetcher:
                 if left < 0:
                     raise bad_request(
                         f"the request has more than {self._limits.max_images} images, pages and "
-                        "frames: choose fewer, with dreamr.pages or dreamr.frames for example",
+                        "frames: choose fewer, with dreamr.pages or dreamr.frames for example, "
+                        "or raise --max-images of the gateway",
                         part.param,
                     )
                 parts.append(read)

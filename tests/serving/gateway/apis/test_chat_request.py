@@ -245,16 +245,37 @@ def test_invalid_bytes_are_refused(raw: bytes) -> None:
     assert refused(raw).status == 400
 
 
-def test_limits_on_a_request_hold() -> None:
-    many = [{"role": "user", "content": [{"type": "text", "text": "x"}] * 600}]
-    assert "many" in refused(asked(messages=many)).message
-    turns = [{"role": "user", "content": "x"}] * 600
-    assert "512" in refused(asked(messages=turns)).message
-    images = [{"role": "user", "content": [IMAGE] * 17}]
-    assert "16 images" in refused(asked(messages=images)).message
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "x"}] * 600}],
+            "messages.0.content has too many parts: send fewer, or raise --max-parts of the "
+            "gateway",
+        ),
+        (
+            [{"role": "user", "content": "x"}] * 600,
+            "the request has more than 512 messages and parts: send fewer, or raise --max-parts "
+            "of the gateway",
+        ),
+        (
+            [{"role": "user", "content": [IMAGE] * 17}],
+            "the request has more than 16 images and other files: send fewer, or raise "
+            "--max-images of the gateway",
+        ),
+    ],
+)
+def test_a_limit_on_a_request_is_named_with_its_option(
+    messages: list[dict[str, Any]], message: str
+) -> None:
+    assert refused(asked(messages=messages)).message == message
+
+
+def test_a_text_above_the_limit_is_a_context_that_is_too_long() -> None:
     long = [{"role": "user", "content": "x" * 11}]
     error = refused(asked(messages=long), ServeOptions(max_text=10))
     assert error.code == "context_length_exceeded"
+    assert error.message.endswith("send less, or raise --max-text of the gateway")
 
 
 NAMES = st.text(max_size=6)

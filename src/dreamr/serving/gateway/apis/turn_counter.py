@@ -35,18 +35,22 @@ class TurnCounter:
         self.left -= max(1, len(parts))
         if self.left < 0:
             raise bad_request(
-                f"the request has more than {limits.max_parts} messages and parts", self._param
+                f"the request has more than {limits.max_parts} messages and parts: send fewer, or "
+                "raise --max-parts of the gateway",
+                self._param,
             )
         self._attachments += sum(isinstance(part, SentMedia) for part in parts)
         if self._attachments > limits.max_images:
             raise bad_request(
-                f"the request has more than {limits.max_images} images and other files",
+                f"the request has more than {limits.max_images} images and other files: send "
+                "fewer, or raise --max-images of the gateway",
                 self._param,
             )
         self._characters += sum(len(part) for part in parts if isinstance(part, str))
         if self._characters > limits.max_text:
             raise bad_request(
-                f"the request has more than {limits.max_text:,} characters of text",
+                f"the request has more than {limits.max_text:,} characters of text: send less, or "
+                "raise --max-text of the gateway",
                 self._param,
                 "context_length_exceeded",
             )

@@ -133,7 +133,11 @@ def add_items(turns: TurnBuilder, items: Any, counter: TurnCounter) -> list[str]
             turns.add("user", [items] if items else [])
         case list():
             if len(items) > counter.left:
-                raise bad_request("the request has too many items", "input")
+                raise bad_request(
+                    "the request has too many items: send fewer, or raise --max-parts of the "
+                    "gateway",
+                    "input",
+                )
             for number, item in enumerate(items):
                 kind = item.get("type") if isinstance(item, dict) else None
                 if isinstance(kind, str) and kind in _OF_VENDOR:

@@ -14,6 +14,7 @@ from dreamr import trace
 from dreamr.engines.local.options import Hints
 from dreamr.evaluation.bench import Sample
 from dreamr.evaluation.bench.sample import Span
+from dreamr.evaluation.calibration.families import KINDS
 from dreamr.evaluation.report import Figures
 from dreamr.gate import Evidence, Profile, Verdict
 from dreamr.gate.verdict import ScoreKind
@@ -94,6 +95,11 @@ def test_every_event_of_a_trace_is_described_with_its_fields(event: type[Any]) -
 )
 def test_every_field_of_a_file_is_described(title: str, kind: type[Any]) -> None:
     assert {field.name for field in fields(kind)} <= named(section(FILES, title))
+
+
+def test_every_kind_of_gate_that_a_profile_may_have_is_described() -> None:
+    # A profile of "draft-confidence" has the kind "cascade".
+    assert set(KINDS) - {"draft-confidence"} <= named(section(FILES, "Profiles"))
 
 
 def test_every_field_of_a_result_and_of_its_usage_is_described() -> None:

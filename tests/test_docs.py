@@ -65,7 +65,7 @@ def test_python_in_the_pages_imports_what_exists_and_calls_it_with_known_argumen
 
 def commands(page: str) -> list[str]:
     """The commands of a page, in blocks and in sentences, each in one line."""
-    lines = " ".join(blocks("sh", page)).replace("\\\n", " ").splitlines()
+    lines = "".join(blocks("sh", page)).replace("\\\n", " ").splitlines()
     lines += [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", read(page))]
     return [line for line in lines if re.match(r"dreamr [a-z]", line)]
 

@@ -141,3 +141,11 @@ def test_a_number_stands_in_the_results_or_the_reference_or_names_its_file(page:
         for number in numbers(without_code(section)) - known
     }
     assert not unknown
+
+
+def test_each_bench_of_the_pages_has_a_folder_of_its_own() -> None:
+    """A reader who follows several pages in one folder is not refused for another configuration."""
+    benches = {line for page in GUIDES for line in commands(page) if "bench run" in line}
+    folders = [found[1] for line in benches if (found := re.search(r" --out (\S+)", line))]
+    assert len(folders) > 1
+    assert len(folders) == len(set(folders))

@@ -179,9 +179,7 @@ class RunLogs(Protocol):
     lease: float
 
     async def open(self, run: StoredRun, seconds: float) -> bool:
-        """Begin the log of a run and hold it; return whether there was room.
-
-        A run that another replica has begun stays as it is, and False is returned.
+        """Begin and hold the log of a run; False if there is no room or another replica has it.
 
         Args:
             run: The run.
@@ -225,8 +223,8 @@ class RunLogs(Protocol):
     async def take_over(self) -> StoredRun | None:
         """Hold the log of a run whose replica has died; return None if there is none.
 
-        A run that this replica holds is never returned, even if its lease has ended. After a loss
-        of the store, none is returned for the time of a lease: its replica may not have died.
+        None also for a lease after a loss of the store: until then, the replica may be alive. A
+        run that this replica holds is never returned, even if its lease has ended.
         """
         ...
 

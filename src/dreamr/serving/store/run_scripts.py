@@ -59,7 +59,7 @@ return 1
 # last, number of events and of steps before these, number of events, events, steps. What the log
 # has already, because the reply to an earlier call was lost, is skipped. Returns 'lost' if another
 # replica holds the run, or the server came back with an earlier state of the log: what is missing
-# there would be a gap. The run goes on from that state.
+# there would be a gap. A replica continues the run with that state.
 APPEND = (
     RECORDS
     + _RUN

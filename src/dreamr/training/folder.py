@@ -52,7 +52,7 @@ class RunFolder:
         """Write the configuration, or check that the folder already has the same one."""
         file = self.path / CONFIG
         there = _read(file)
-        config = json.loads(json.dumps(config))  # in JSON, names are texts
+        config = json.loads(json.dumps(config))  # as it is read: JSON makes keys text
         same = there is not None and _same(there, config)
         if there is not None and not same and (self.done or self.last_checkpoint()):
             names = {*config, *there}

@@ -46,7 +46,7 @@ def writing_weights(
     except RuntimeError as error:
         if _TORCH not in str(error):
             raise
-        raise unwritable(path, OSError("the disk does not take all bytes"), advice) from error
+        raise unwritable(path, OSError("not all bytes could be written"), advice) from error
 
 
 def save_draft(
@@ -71,31 +71,21 @@ def save_draft(
         Unwritable: If it cannot be written, for example on a full disk.
     """
     with writing_weights(folder.model):
-        _save(trainer, start, folder, made, learned)
-
-
-def _save(
-    trainer: Any,
-    start: Path,
-    folder: RunFolder,
-    made: Mapping[str, Any],
-    learned: Mapping[str, Any],
-) -> None:
-    part = folder.path / f".{folder.model.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    config = AutoConfig.from_pretrained(start, **SAFE)
-    # Composite models can have the dtype in the configuration of their decoder only.
-    dtype = config.dtype or config.get_text_config().dtype or model.dtype
-    model.to(dtype).save_pretrained(part)
-    for file in start.iterdir():  # training changes some settings, such as `use_cache`
-        if file.suffix in _OTHERS and not file.name.endswith(".index.json"):
-            shutil.copy(file, part)
-    if learned:
-        hints = {**json.loads(read_bytes(part / HINTS_FILE)), **learned}
-        replace_file(part / HINTS_FILE, (json.dumps(hints, indent=2) + "\n").encode())
-    text = json.dumps({**made, "provenance": provenance()}, indent=2)
-    replace_file(part / "training.json", (text + "\n").encode())
-    part.rename(folder.model)
+        part = folder.path / f".{folder.model.name}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if hasattr(model, "merge_and_unload"):
+            model = model.merge_and_unload()
+        config = AutoConfig.from_pretrained(start, **SAFE)
+        # Composite models can have the dtype in the configuration of their decoder only.
+        dtype = config.dtype or config.get_text_config().dtype or model.dtype
+        model.to(dtype).save_pretrained(part)
+        for file in start.iterdir():  # training changes some settings, such as `use_cache`
+            if file.suffix in _OTHERS and not file.name.endswith(".index.json"):
+                shutil.copy(file, part)
+        if learned:
+            hints = {**json.loads(read_bytes(part / HINTS_FILE)), **learned}
+            replace_file(part / HINTS_FILE, (json.dumps(hints, indent=2) + "\n").encode())
+        text = json.dumps({**made, "provenance": provenance()}, indent=2)
+        replace_file(part / "training.json", (text + "\n").encode())
+        part.rename(folder.model)

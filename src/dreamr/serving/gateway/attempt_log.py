@@ -59,8 +59,9 @@ class AttemptLog:
             self._open = False
             return
         try:
-            about = (self._attempt, event.position, step, self._seconds[0])
-            found = await self._attempts.commit(*about)
+            found = await self._attempts.commit(
+                self._attempt, event.position, step, self._seconds[0]
+            )
             if found == "superseded":
                 self.lose()
             elif found == "gone":  # no attempt continues it

@@ -119,7 +119,7 @@ def each_part(
     Args:
         content: Value of the field; null if there is no content.
         where: Path of the field in the request.
-        most: Largest number of parts, of those that --max-parts allows a request.
+        most: Largest number of parts: what is left of --max-parts.
         read: Returns a part of a list, for its value and path.
         what: Name of parts in the API.
 

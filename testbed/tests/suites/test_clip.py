@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from dreamr_testbed.suites import conversation_of, draw_scene, make_problem, places_of, times
 from dreamr_testbed.suites.clip import Coming, Moves, Number, Shells, Visits
+from dreamr_testbed.suites.clip.tracks import Track
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -65,6 +66,64 @@ def test_no_two_shapes_share_a_cell_and_steps_name_them_row_by_row(
         assert len(shown) == len(set(shown))
         in_order = [track.places[frame] for track in scene.shown(frame)]  # type: ignore[attr-defined]
         assert in_order == sorted(shown)
+
+
+def test_a_count_says_of_each_shape_whether_it_is_new_and_adds_those_that_count() -> None:
+    star = Track(("big", "red", "star"), (None, 0, 0))
+    first = Track(("big", "black", "circle"), (None, 1, None))
+    second = Track(("small", "blue", "circle"), (None, None, 4))
+    cross = Track(("big", "green", "cross"), (None, None, 8))
+    empty, _, step = Coming((second, cross, star, first), ("circle",)).steps[1:-1]
+    assert empty.renderings == ("Frame 1: empty.", "In frame 1 I see this: empty.")
+    assert step.renderings == (
+        "Frame 3: red star old, blue circle new, circles: 1 + 1 = 2, green cross new.",
+        "In frame 3 I see this: red star which is old, blue circle which is new, so the number of "
+        "circles is 1 + 1 = 2, green cross which is new.",
+    )
+
+
+def test_the_two_shapes_of_a_count_have_running_totals_of_their_own() -> None:
+    star = Track(("big", "red", "star"), (0, 0))
+    circle = Track(("big", "blue", "circle"), (1, None))
+    other = Track(("big", "green", "star"), (None, 5))
+    steps = Coming((star, circle, other), ("star", "circle")).steps
+    assert [step.terse for step in steps] == [
+        "Needed: stars and circles.",
+        "Frame 1: red star new, stars: 0 + 1 = 1, blue circle new, circles: 0 + 1 = 1.",
+        "Frame 2: red star old, green star new, stars: 1 + 1 = 2.",
+        "Together: 2 + 1 = 3.",
+    ]
+
+
+def test_a_new_shape_is_named_again_behind_its_number() -> None:
+    star = Track(("big", "red", "star"), (None, 0, 0))
+    circle = Track(("small", "blue", "circle"), (None, None, 4))
+    *_, step, end = Number((circle, star), 2).steps
+    assert step.renderings == (
+        "Frame 3: red star old, blue circle new, number 2: blue circle.",
+        "In frame 3 I see this: red star which is old, blue circle which is new, "
+        "and number 2 is this: blue circle.",
+    )
+    assert end.terse == "Found: blue circle."
+
+
+def test_a_move_has_the_places_before_and_after() -> None:
+    circle = Track(("small", "blue", "circle"), (0, 4, 4))
+    first, goes, stays = Moves((circle,), 1).steps[1:-1]
+    assert first.renderings == (
+        "Frame 1: blue circle top row, first.",
+        "In frame 1 I see this for the blue circle: top row, first.",
+    )
+    assert goes.renderings == (
+        "Frame 2: blue circle from top row, first to middle row, second: goes, 0 + 1 = 1.",
+        "In frame 2 the blue circle was before at top row, first and is now at middle row, second, "
+        "so it goes, and that makes 0 + 1 = 1.",
+    )
+    assert stays.renderings == (
+        "Frame 3: blue circle from middle row, second to middle row, second: stays.",
+        "In frame 3 the blue circle was before at middle row, second and is now at middle row, "
+        "second, so it stays.",
+    )
 
 
 @given(suites, indices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from dreamr_testbed.suites import draw_scene
+from dreamr_testbed.suites.docmath import Line
 from dreamr_testbed.suites.docmath_hard import LongChart, LongReceipt, LongTable
 from dreamr_testbed.suites.parts import best_so_far, cut, located, split_parts
 from dreamr_testbed.suites.story_hard import League, LongCups, LongGifts
@@ -38,6 +39,41 @@ def test_documents_over_several_images(index: int, level: int) -> None:
         values = [sum(part) * scene.scale for part in scene.parts]
         expected = str(values[0] - values[1] if scene.ask == "difference" else sum(values))
     assert scene.answer == expected
+
+
+def test_the_most_on_a_receipt_is_compared_with_the_most_before() -> None:
+    lines = (Line("tea", 2, 4), Line("milk", 3, 4), Line("jam", 1, 5), Line("rice", 2, 6))
+    steps = LongReceipt((lines[:2], lines[2:]), "most").steps[1:-1]
+    assert [step.terse for step in steps] == [
+        "Image 1, line 1: tea 2 x 4 = 8, most: tea 8.",
+        "Image 1, line 2: milk 3 x 4 = 12, more than 8, most: milk 12.",
+        "Image 2, line 1: jam 1 x 5 = 5, not more than 12, most: milk 12.",
+        "Image 2, line 2: rice 2 x 6 = 12, not more than 12, most: milk 12.",
+    ]
+    assert [step.wordy for step in steps[:3]] == [
+        "On image 1, line 1, I see tea and it costs 2 x 4 = 8, so the most is tea 8.",
+        "On image 1, line 2, I see milk and it costs 3 x 4 = 12, that is more than 8, "
+        "so the most is milk 12.",
+        "On image 2, line 1, I see jam and it costs 1 x 5 = 5, that is not more than 12, "
+        "so the most is milk 12.",
+    ]
+
+
+def test_the_most_in_a_table_is_compared_with_the_most_before() -> None:
+    rows = (("Ann", 3, 4), ("Bob", 5, 6), ("Cid", 1, 2), ("Eve", 2, 2))
+    steps = LongTable((rows[:2], rows[2:]), ("Mon", "Tue"), "most").steps[1:-1]
+    assert [step.terse for step in steps[:3]] == [
+        "Image 1, row 1: Ann 3 + 4 = 7, most: Ann 7.",
+        "Image 1, row 2: Bob 5 + 6 = 11, more than 7, most: Bob 11.",
+        "Image 2, row 1: Cid 1 + 2 = 3, not more than 11, most: Bob 11.",
+    ]
+    assert [step.wordy for step in steps[:3]] == [
+        "On image 1, row 1, I see Ann and that makes 3 + 4 = 7, so the most is Ann 7.",
+        "On image 1, row 2, I see Bob and that makes 5 + 6 = 11, that is more than 7, "
+        "so the most is Bob 11.",
+        "On image 2, row 1, I see Cid and that makes 1 + 2 = 3, that is not more than 11, "
+        "so the most is Bob 11.",
+    ]
 
 
 @given(indices, levels)

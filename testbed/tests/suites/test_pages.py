@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from itertools import product
+from random import Random
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from dreamr_testbed.suites import (
     places_of,
 )
 from dreamr_testbed.suites.pages import Invoice, Statement, Timetable
+from dreamr_testbed.suites.problem import ReferenceStep
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -63,6 +66,72 @@ def minutes(scene: Timetable) -> int:
         bus = scene.parts[page + 1][stop].index(leaves)
         waited += leaves - arrival
     return waited if scene.ask == "waits" else scene.parts[-1][scene.stops[-1]][bus]
+
+
+@given(suites, indices, levels)
+def test_no_bus_leaves_at_the_minute_of_an_arrival(suite: str, index: int, level: int) -> None:
+    scene = draw_scene(suite, "test", index, level)
+    assert not isinstance(scene, Timetable) or not unclear(scene)
+
+
+def test_the_next_bus_is_clear_in_many_drawn_and_misread_timetables() -> None:
+    changes = 0
+    for suite, level, index in product(("pages", "pages-hard"), (1, 2, 3), range(300)):
+        scene = draw_scene(suite, "test", index, level)
+        if isinstance(scene, Timetable) and scene.ask in ("change", "waits"):
+            changes += 1
+            assert not unclear(scene)
+            assert not any(unclear(scene.misread(Random(seed))) for seed in range(20))
+    assert changes > 100
+
+
+def unclear(scene: Timetable) -> bool:
+    """Whether a bus leaves at the very minute of an arrival at a change."""
+    if scene.ask in ("ride", "fastest"):
+        return False
+    bus = scene.bus
+    for page, stop in enumerate(scene.stops[: len(scene.parts) - 1]):
+        arrival, times = scene.parts[page][stop][bus], scene.parts[page + 1][stop]
+        if arrival in times:
+            return True
+        bus = times.index(min(time for time in times if time > arrival))
+    return False
+
+
+def test_a_timetable_is_impossible_where_the_next_bus_is_unclear_or_missed() -> None:
+    first = ((5, 12), (25, 30))
+    for times, possible in (((23, 31), True), ((25, 31), False), ((23, 25), False)):
+        scene = Timetable((first, ((18, 20), times)), "waits", (1,), 0)
+        assert scene.possible == possible
+
+
+def test_the_step_of_a_change_names_the_arrival_before_the_next_bus() -> None:
+    scene = Timetable((((5, 12), (25, 30)), ((18, 20), (23, 31))), "waits", (1,), 0)
+    assert scene.steps[1] == ReferenceStep(
+        "Page 1, row 2: B 25 and 30, first is 25.",
+        "On page 1, row 2, I see B and there I read 25 and 30, and the first is 25.",
+    )
+    assert scene.steps[2] == ReferenceStep(
+        "Page 2, row 2: B 23 and 31, after 25: second is 31.",
+        "On page 2, row 2, I see B and there I read 23 and 31, and after 25 the second is 31.",
+    )
+
+
+def test_a_ride_is_compared_with_the_best_before_it() -> None:
+    scene = Timetable((((5, 28), (20, 40)), ((10, 20), (30, 32))), "fastest", (0, 1), 0)
+    rides = [step for step in scene.steps if "best" in step.terse]
+    assert [step.terse for step in rides] == [
+        "Page 1, first: 20 - 5 = 15, best 15.",
+        "Page 1, second: 40 - 28 = 12, less than 15, best 12.",
+        "Page 2, first: 30 - 10 = 20, not less than 12, best 12.",
+        "Page 2, second: 32 - 20 = 12, not less than 12, best 12.",
+    ]
+    assert [step.wordy for step in rides[:3]] == [
+        "On page 1 the first bus takes 20 - 5 = 15, so the best is now 15.",
+        "On page 1 the second bus takes 40 - 28 = 12, that is less than 15, so the best is now 12.",
+        "On page 2 the first bus takes 30 - 10 = 20, that is not less than 12, "
+        "so the best is now 12.",
+    ]
 
 
 @given(suites, indices, levels)

@@ -18,11 +18,12 @@ FAMILIES: tuple[tuple[str, ...], ...] = (
     tuple(COLORS), SHAPES, SIZES, GOODS, tuple(good.capitalize() for good in GOODS), PEOPLE,
     DAYS, BARS, ("yes", "no"), ("first", "second", "third"), ("+", "-"),
     ("Top", "Middle", "Bottom"), ("top", "middle", "bottom"), ("stays under", "goes to"),
+    ("new", "old"), ("more than", "not more than"), ("less than", "not less than"),
 )  # fmt: skip
 DIGITS = tuple("0123456789")
 _VERBS = ("stays", "goes")  # of frames; no family, since stories name a place after them
 _WORDS = {word: family for family in (*FAMILIES, _VERBS) for word in family}
-_FACT = re.compile(r"[0-9]+|stays under|goes to|[A-Za-z]+|[+-]")
+_FACT = re.compile(r"[0-9]+|stays under|goes to|(?:not )?(?:more|less) than|[A-Za-z]+|[+-]")
 
 
 def wrong_step(problem: Problem, at: int, style: str, rng: Random) -> str | None:

@@ -210,10 +210,9 @@ class Training:
         loop.freeze(self.model, stage.frozen)
         optimizers = loop.optimizers(self.model, extra, stage, self.team)
         self._restore(optimizers, error_head)
-        decoder = self.model.model.language_model
-        plain = decoder.forward
         if self.compiled:
-            decoder.forward = torch.compile(plain, dynamic=True)
+            for layer in self.model.model.language_model.layers:
+                layer.compile(dynamic=True)  # one by one, so that all share the compiled code
         mix = stage.data_mix(self.recipe.data_mix)
         source = SampleSource(self.maker, mix, self.mistakes)
         stream = batches(source, stage, self.seed, self.step, self.pad, self.team)
@@ -248,7 +247,6 @@ class Training:
             # The loss of a few examples does not rank weights that are nearly as good: it rose in
             # a stage after which the model solved more problems.
             best = None
-        decoder.forward = plain
         loop.freeze(self.model, 0)
         if best:
             print(f"{stage.name} diverged: its weights after step {best.step} are kept", flush=True)
@@ -370,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--stage", help=stage)
     add("--export", type=Path, help="Only save the last checkpoint as a model in this folder.")
     add("--blind", action="store_true", help="Train on blank images.")
-    add("--compile", action="store_true", help="Compile the decoder; needs a C++ compiler.")
+    add("--compile", action="store_true", help="Compile the decoder's layers; needs a C++ compiler.")
     options = parser.parse_args(arguments)
     recipe = recipes[options.name].with_further(options.stage)
     check_training(parser, options, recipe)

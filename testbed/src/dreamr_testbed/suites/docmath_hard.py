@@ -15,7 +15,7 @@ from typing import Self
 from dreamr_testbed.suites.canvas import COLORS, Canvas
 from dreamr_testbed.suites.chart import TALLEST, Chart
 from dreamr_testbed.suites.docmath import Line, Receipt, Table
-from dreamr_testbed.suites.parts import best_so_far, cut, located, plus, split_parts
+from dreamr_testbed.suites.parts import cut, located, most_so_far, plus, split_parts
 from dreamr_testbed.suites.problem import Paint, ReferenceStep, SeveralImages, look_for
 from dreamr_testbed.suites.words import BARS, DAYS, GOODS, PEOPLE, both, result
 
@@ -70,18 +70,16 @@ class LongReceipt(SeveralImages):
         """Reference reasoning: one step per line with the total or the most so far."""
         steps = [look_for(f"all {len(self.lines)} lines")]
         totals = accumulate((line.cost for line in self.lines), initial=0)
-        best = best_so_far([(line.good, line.cost) for line in self.lines])
-        for (at, line), before, (good, cost) in zip(
-            located(self.parts), totals, best, strict=False
+        most = most_so_far([(line.good, line.cost) for line in self.lines])
+        for (at, line), before, (tail, said) in zip(
+            located(self.parts), totals, most, strict=False
         ):
             terse = f"{line.good} {line.sum}"
             wordy = f"I see {line.good} and it costs {line.sum}"
-            if self.ask == "most":
-                tail, said = f"most: {good} {cost}", f"the most is {good} {cost}"
-            else:
-                tail = f"total {plus(before, line.cost)}"
-                said = f"the total is {plus(before, line.cost)}"
-            steps.append(at.step("line", f"{terse}, {tail}", f"{wordy}, so {said}"))
+            if self.ask != "most":
+                sum_ = plus(before, line.cost)
+                tail, said = f", total {sum_}", f", so the total is {sum_}"
+            steps.append(at.step("line", f"{terse}{tail}", f"{wordy}{said}"))
         return (*steps, *self._end())
 
     def _end(self) -> tuple[ReferenceStep, ...]:
@@ -187,11 +185,11 @@ class LongTable(SeveralImages):
 
     def _most_steps(self) -> tuple[ReferenceStep, ...]:
         steps = [look_for(f"all {len(self.rows)} rows on {both(*self.days)}")]
-        best = best_so_far([(who, a + b) for who, a, b in self.rows])
-        for (at, (who, a, b)), (first, most) in zip(located(self.parts), best, strict=True):
+        most = most_so_far([(who, a + b) for who, a, b in self.rows])
+        for (at, (who, a, b)), (tail, said) in zip(located(self.parts), most, strict=True):
             sum_ = plus(a, b)
-            wordy = f"I see {who} and that makes {sum_}, so the most is {first} {most}"
-            steps.append(at.step("row", f"{who} {sum_}, most: {first} {most}", wordy))
+            wordy = f"I see {who} and that makes {sum_}{said}"
+            steps.append(at.step("row", f"{who} {sum_}{tail}", wordy))
         said = f"So the one with the most points is {self.answer}."
         return (*steps, ReferenceStep(f"Found: {self.answer}.", said))
 

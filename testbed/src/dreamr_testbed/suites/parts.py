@@ -78,3 +78,29 @@ def best_so_far(values: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     for value in values:
         best.append(value if not best or value[1] > best[-1][1] else best[-1])
     return best
+
+
+def compared(value: int, before: int | None, word: str = "more") -> tuple[str, str]:
+    """Return the comparison of a value with the best before it, terse and wordy.
+
+    Args:
+        value: The value.
+        before: The best before it; both texts are empty without one.
+        word: 'more' where the largest value is the best, 'less' where the smallest is.
+    """
+    if before is None:
+        return "", ""
+    better = value > before if word == "more" else value < before
+    said = f"{word} than {before}" if better else f"not {word} than {before}"
+    return f", {said}", f", that is {said}"
+
+
+def most_so_far(values: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
+    """Return for each value the end of its step, terse and wordy: a comparison and the most."""
+    ends: list[tuple[str, str]] = []
+    before: int | None = None
+    for (_, value), (name, most) in zip(values, best_so_far(values), strict=True):
+        terse, wordy = compared(value, before)
+        ends.append((f"{terse}, most: {name} {most}", f"{wordy}, so the most is {name} {most}"))
+        before = most
+    return ends

@@ -76,7 +76,7 @@ class League(SeveralImages):
     def steps(self) -> tuple[ReferenceStep, ...]:
         """Reference reasoning: runner and place, panel by panel, with the points so far."""
         own, total = dict(self.cast)[self.asked], 0
-        steps = [look_for(f"{own} {self.asked}")]
+        steps = [look_for(f"{self.asked} who is {own}")]
         panels = [panel for race in self.races for panel in race]
         for number, (color, place) in enumerate(panels, 1):
             terse, end = f"place {place}, {color}: no", "Is this the one I look for: no"

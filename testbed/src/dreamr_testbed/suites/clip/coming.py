@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from random import Random
@@ -12,7 +13,6 @@ from dreamr_testbed.suites.clip.tracks import Track, Tracks, draw_cells, draw_pl
 from dreamr_testbed.suites.parts import plus
 from dreamr_testbed.suites.problem import ReferenceStep, look_for
 from dreamr_testbed.suites.vqa import SHAPES, SIZES, things
-from dreamr_testbed.suites.words import both
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,35 @@ class _Coming(Tracks):
             for track in self.shown(frame)
             if all(place is None for place in track.places[:frame])
         ]
+
+    @property
+    def order(self) -> list[Track]:
+        """All shapes in the order in which they come; those of one frame row by row."""
+        return [track for frame in range(self.frames) for track in self.new(frame)]
+
+    def _read(self, note: Callable[[list[Track]], tuple[str, str]]) -> list[ReferenceStep]:
+        """Return a step per frame, which says of each shape whether it is new.
+
+        Args:
+            note: Returns what follows a new shape, terse and wordy, given all that have come up to
+                it. Empty texts for nothing.
+        """
+        steps, come = [], 0
+        for frame in range(self.frames):
+            new, terse, wordy = self.new(frame), [], []
+            for track in self.shown(frame):
+                age = "new" if track in new else "old"
+                come += track in new
+                short, long = note(self.order[:come]) if track in new else ("", "")
+                terse.append(f"{track.name} {age}{short}")
+                wordy.append(f"{track.name} which is {age}{long}")
+            steps.append(
+                ReferenceStep(
+                    f"Frame {frame + 1}: {', '.join(terse) or 'empty'}.",
+                    f"In frame {frame + 1} I see this: {', '.join(wordy) or 'empty'}.",
+                )
+            )
+        return steps
 
     def misread(self, rng: Random) -> Self:
         """Return the same question with another shape, or one that comes earlier or later."""
@@ -63,26 +92,18 @@ class Coming(_Coming):
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        """Reference reasoning: what is new, frame by frame, with running totals."""
-        totals = dict.fromkeys(self.words, 0)
-        steps = [look_for(" and ".join(map(things, self.words)))]
-        for frame in range(self.frames):
-            new = self.new(frame)
-            names = ", ".join(track.name for track in new) or "none"
-            sums = []
-            for word in self.words:
-                more = sum(track.cell[2] == word for track in new)
-                sums.append((things(word), plus(totals[word], more)))
-                totals[word] += more
-            terse = ", ".join(f"{many}: {sum_}" for many, sum_ in sums)
-            wordy = " and ".join(f"the number of {many} is {sum_}" for many, sum_ in sums)
-            steps.append(
-                ReferenceStep(
-                    f"Frame {frame + 1}, new: {names}. {terse.capitalize()}.",
-                    f"In frame {frame + 1} I see what was not there before: {names}. So {wordy}.",
-                )
-            )
-        return (*steps, self._end(list(totals.values())))
+        """Reference reasoning: what is old and new, frame by frame, with running totals."""
+        start = look_for(" and ".join(map(things, self.words)))
+        kinds = [track.cell[2] for track in self.order]
+        return (start, *self._read(self._note), self._end([kinds.count(w) for w in self.words]))
+
+    def _note(self, come: list[Track]) -> tuple[str, str]:
+        """Return the running total of the last shape's kind, if it counts."""
+        *before, word = (track.cell[2] for track in come)
+        if word not in self.words:
+            return "", ""
+        many, sum_ = things(word), plus(before.count(word), 1)
+        return f", {many}: {sum_}", f", so the number of {many} is {sum_}"
 
     def _end(self, totals: list[int]) -> ReferenceStep:
         if len(totals) == 2:
@@ -108,27 +129,22 @@ class Number(_Coming):
     @property
     def answer(self) -> str:
         """Color and shape; 'none' if fewer shapes come."""
-        order = [track for frame in range(self.frames) for track in self.new(frame)]
+        order = self.order
         return order[self.asked - 1].name if len(order) >= self.asked else "none"
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        """Reference reasoning: what is new, frame by frame, with its number."""
-        steps, number = [look_for(f"number {self.asked}")], 0
-        for frame in range(self.frames):
-            shown = ", ".join(track.name for track in self.shown(frame)) or "empty"
-            new = self.new(frame)
-            number += len(new)
-            names = both(*(t.name for t in new)) if len(new) == 2 else "".join(t.name for t in new)
-            what = f"number {number} is {names}" if new else "no new one"
-            steps.append(
-                ReferenceStep(
-                    f"Frame {frame + 1}: {shown}, {what}.",
-                    f"In frame {frame + 1} I see {shown}. From what was there before, {what}.",
-                )
-            )
-        end = f"So the shape with number {self.asked} is this: {self.answer}."
-        return (*steps, ReferenceStep(f"Found: {self.answer}.", end))
+        """Reference reasoning: what is old and new, frame by frame, with running numbers."""
+        end = ReferenceStep(
+            f"Found: {self.answer}.",
+            f"So the shape with number {self.asked} is this: {self.answer}.",
+        )
+        return (look_for(f"number {self.asked}"), *self._read(self._note), end)
+
+    def _note(self, come: list[Track]) -> tuple[str, str]:
+        """Return the number of the last shape, and its name behind it."""
+        number, name = len(come), come[-1].name
+        return f", number {number}: {name}", f", and number {number} is this: {name}"
 
 
 def _spans(rng: Random, first: list[int], frames: int) -> list[list[bool]]:

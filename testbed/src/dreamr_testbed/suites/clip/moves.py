@@ -45,27 +45,33 @@ class Moves(Tracks):
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        """Reference reasoning: the places of the shapes, frame by frame, with a running total."""
+        """Reference reasoning: places before and after, frame by frame, with a running total."""
         picked, total = self.tracks[: self.picked], 0
         steps = [look_for(" and ".join(track.name for track in picked))]
         for frame in range(self.frames):
             for track in picked:
-                moves = self._moves(track, frame)
-                what, end = "", ""
-                if frame:
-                    verb = "goes" if moves else "stays"
-                    what = f": {verb}, {plus(total, moves)}"
-                    end = f". So it {verb}, and that makes {plus(total, moves)}"
-                steps.append(
-                    ReferenceStep(
-                        f"Frame {frame + 1}: {track.name} {track.where(frame)}{what}.",
-                        f"In frame {frame + 1} I see this for the {track.name}: "
-                        f"{track.where(frame)}{end}.",
-                    )
-                )
-                total += moves
+                steps.append(self._step(track, frame, total))
+                total += self._moves(track, frame)
         end = f"So in all frames together there are {total} of them."
         return (*steps, ReferenceStep(f"In all: {total}.", end))
+
+    def _step(self, track: Track, frame: int, total: int) -> ReferenceStep:
+        """Return the step about a shape in a frame, after `total` moves before it."""
+        name, place, number = track.name, track.where(frame), frame + 1
+        if not frame:
+            return ReferenceStep(
+                f"Frame {number}: {name} {place}.",
+                f"In frame {number} I see this for the {name}: {place}.",
+            )
+        before, verb, short, long = track.where(frame - 1), "stays", "", ""
+        if self._moves(track, frame):
+            sum_ = plus(total, 1)
+            verb, short, long = "goes", f", {sum_}", f", and that makes {sum_}"
+        return ReferenceStep(
+            f"Frame {number}: {name} from {before} to {place}: {verb}{short}.",
+            f"In frame {number} the {name} was before at {before} and is now at {place}, "
+            f"so it {verb}{long}.",
+        )
 
 
 def draw_moves(rng: Random, frames: int, picked: int) -> Moves:

@@ -8,7 +8,7 @@ from random import Random
 from typing import ClassVar, Self
 
 from dreamr_testbed.suites.canvas import PATCH, SIDE, Canvas
-from dreamr_testbed.suites.parts import Place, plus
+from dreamr_testbed.suites.parts import Place, compared, plus
 from dreamr_testbed.suites.problem import Medium, Paint, ReferenceStep, look_for
 from dreamr_testbed.suites.words import BARS, both, result
 
@@ -76,13 +76,15 @@ class Timetable:
 
     @property
     def possible(self) -> bool:
-        """Whether no bus is missed."""
+        """Whether no bus is missed, and none leaves at the very minute of an arrival."""
         if self.ask in ("ride", "fastest"):
             return all(
                 self._ride(page, bus) > 0 for page in range(len(self.parts)) for bus in (0, 1)
             )
         trip = self._trip()
-        return len(trip) == len(self._changes) and trip[-1][3] is not None
+        if len(trip) < len(self._changes) or trip[-1][3] is None:
+            return False
+        return all(arrival not in self.parts[page + 1][stop] for page, stop, arrival, _ in trip)
 
     def _ride(self, page: int, bus: int) -> int:
         start, end = self.stops
@@ -108,16 +110,15 @@ class Timetable:
             return str(sum(self._waits()))
         return str(self.parts[-1][self.stops[-1]][self._trip()[-1][3] or 0])
 
-    def _read(
-        self, page: int, stop: int, bus: int, more: str = "", wordy: str = ""
-    ) -> ReferenceStep:
-        """Return the step that reads the minutes of a bus at a stop."""
+    def _read(self, page: int, stop: int, bus: int, after: int | None = None) -> ReferenceStep:
+        """Return the step that reads the minutes of a bus at a stop, the next after a time."""
         both_, name = both(*map(str, self.parts[page][stop])), BARS[stop]
         one = f"{BUSES[bus]} is {self.parts[page][stop][bus]}"
+        when, said = ("", "") if after is None else (f"after {after}: ", f"after {after} ")
         return Place(page + 1, stop + 1, "page").step(
             "row",
-            f"{name} {both_}, {one}{more}",
-            f"I see {name} and there I read {both_}, and the {one}{wordy}",
+            f"{name} {both_}, {when}{one}",
+            f"I see {name} and there I read {both_}, and {said}the {one}",
         )
 
     @property
@@ -136,17 +137,20 @@ class Timetable:
         return self._change_steps()
 
     def _fastest_steps(self) -> tuple[ReferenceStep, ...]:
-        steps, best = [look_for(f"{both(*(BARS[stop] for stop in self.stops))} on all pages")], 0
+        steps = [look_for(f"{both(*(BARS[stop] for stop in self.stops))} on all pages")]
+        best: int | None = None
         for page in range(len(self.parts)):
             steps += [self._row(page, stop) for stop in self.stops]
             for bus in (0, 1):
                 start, end = (self.parts[page][stop][bus] for stop in self.stops)
-                best = min(best or end - start, end - start)
-                way = f"{end} - {start} = {end - start}"
+                ride = end - start
+                terse, wordy = compared(ride, best, "less")
+                best = ride if best is None else min(best, ride)
+                way = f"{end} - {start} = {ride}"
                 steps.append(
                     ReferenceStep(
-                        f"Page {page + 1}, {BUSES[bus]}: {way}, best {best}.",
-                        f"On page {page + 1} the {BUSES[bus]} bus takes {way}, "
+                        f"Page {page + 1}, {BUSES[bus]}: {way}{terse}, best {best}.",
+                        f"On page {page + 1} the {BUSES[bus]} bus takes {way}{wordy}, "
                         f"so the best is now {best}.",
                     )
                 )
@@ -167,9 +171,7 @@ class Timetable:
             steps.append(self._read(page, stop, before or 0))
             if bus is None:
                 return tuple(steps)
-            more = f", after {arrival}"
-            wordy = f", which is after {arrival}"
-            steps.append(self._read(page + 1, stop, bus, more, wordy))
+            steps.append(self._read(page + 1, stop, bus, arrival))
             if self.ask == "waits":
                 next_ = self.parts[page + 1][stop][bus]
                 sum_ = f"{next_} - {arrival} = {wait}"

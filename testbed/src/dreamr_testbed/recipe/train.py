@@ -368,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--stage", help=stage)
     add("--export", type=Path, help="Only save the last checkpoint as a model in this folder.")
     add("--blind", action="store_true", help="Train on blank images.")
-    add("--compile", action="store_true", help="Compile the decoder's layers; needs a C++ compiler.")
+    add("--compile", action="store_true", help="Compile the decoder; needs a C++ compiler.")
     options = parser.parse_args(arguments)
     recipe = recipes[options.name].with_further(options.stage)
     check_training(parser, options, recipe)

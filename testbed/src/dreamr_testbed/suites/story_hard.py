@@ -13,7 +13,7 @@ from typing import Self
 
 from dreamr_testbed.suites.canvas import COLORS
 from dreamr_testbed.suites.parts import plus
-from dreamr_testbed.suites.problem import Paint, ReferenceStep, SeveralImages, look_for
+from dreamr_testbed.suites.problem import Paint, ReferenceStep, SeveralImages
 from dreamr_testbed.suites.story import MOST, THINGS, Cast, Cups, Gifts, Race, draw_cast
 
 PANELS = 4  # of an image
@@ -59,9 +59,9 @@ class League(SeveralImages):
     @property
     def question(self) -> str:
         """Colors of the runners, and the question about one of them."""
-        runners = ", ".join(f"{color} {name}" for name, color in self.cast)
+        runners = ", ".join(f"{name} is {color}" for name, color in self.cast)
         return (
-            f"The runners are {runners}. Each image is one race, and each panel shows a runner and "
+            f"{runners}. Each image is one race, and each panel shows a runner and "
             f"a place. The first gets 4 points, the second 3, the third 2 and the fourth 1. "
             f"How many points does {self.asked} have in all?"
         )
@@ -76,7 +76,8 @@ class League(SeveralImages):
     def steps(self) -> tuple[ReferenceStep, ...]:
         """Reference reasoning: runner and place, panel by panel, with the points so far."""
         own, total = dict(self.cast)[self.asked], 0
-        steps = [look_for(f"{self.asked} who is {own}")]
+        who = f"{self.asked} is {own}"
+        steps = [ReferenceStep(f"Start: {who}.", f"In this story {who}.")]
         panels = [panel for race in self.races for panel in race]
         for number, (color, place) in enumerate(panels, 1):
             terse, end = f"place {place}, {color}: no", "Is this the one I look for: no"

@@ -68,39 +68,20 @@ class _Boards(SeveralImages):
         boards[at] = changed(boards[at], rng)
         return replace(self, boards=tuple(boards))
 
-    def _counting_steps(
-        self, words: tuple[str, ...], describe: Callable[[Cell | None], str]
-    ) -> tuple[list[ReferenceStep], list[int]]:
-        """Return the steps that count row by row, with running totals after counted shapes.
-
-        Args:
-            words: Sizes, colors or shapes to count, each by itself.
-            describe: Function that returns the text of a cell.
-
-        Returns:
-            The steps, and the totals of the words at the end.
-        """
-        totals, steps = dict.fromkeys(words, 0), []
-        for number, board in enumerate(self.boards, 1):
-            for name, row in zip(ROWS, board, strict=True):
-                terse, wordy = [], []
-                for cell in row:
-                    terse.append(describe(cell))
-                    wordy.append(describe(cell))
-                    for word in words:
-                        if matches(cell, word):
-                            sum_ = plus(totals[word], 1)
-                            terse.append(f"{things(word)}: {sum_}")
-                            wordy.append(f"so the number of {things(word)} is {sum_}")
-                            totals[word] += 1
-                steps.append(
-                    ReferenceStep(
-                        f"Image {number}, {name.lower()} row: {', '.join(terse)}.",
-                        f"Now I look at the {name.lower()} row of image {number}, and there I see: "
-                        f"{', '.join(wordy)}.",
-                    )
-                )
-        return steps, list(totals.values())
+    def _rows(
+        self, describe: Callable[[Cell | None], str]
+    ) -> list[tuple[str, str, str, tuple[Cell | None, ...]]]:
+        """Return how each row is introduced, tersely and with more words, its text and cells."""
+        return [
+            (
+                f"Image {number}, {name.lower()} row",
+                f"Now I look at the {name.lower()} row of image {number}, and there I see",
+                ", ".join(map(describe, row)),
+                row,
+            )
+            for number, board in enumerate(self.boards, 1)
+            for name, row in zip(ROWS, board, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +102,21 @@ class LongCount(_Boards):
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        """Reference reasoning: the rows, with a running total after each shape that counts."""
+        """Reference reasoning: a running total, row by row."""
+        many, total, steps = things(self.word), 0, []
         describe = full_name if self.word in SIZES else plain_name
-        steps, (total,) = self._counting_steps((self.word,), describe)
+        for terse, wordy, row, cells in self._rows(describe):
+            here = sum(matches(cell, self.word) for cell in cells)
+            add = plus(total, here)
+            steps.append(
+                ReferenceStep(
+                    f"{terse}: {row}. {many.capitalize()}: {add}.",
+                    f"{wordy}: {row}. So the number of {many} is {add}.",
+                )
+            )
+            total += here
         end = f"So in all images together there are {total} of them."
-        return (look_for(things(self.word)), *steps, ReferenceStep(f"In all: {total}.", end))
+        return (look_for(many), *steps, ReferenceStep(f"In all: {total}.", end))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +139,24 @@ class LongCompare(_Boards):
 
     @property
     def steps(self) -> tuple[ReferenceStep, ...]:
-        """Reference reasoning: the rows, with a running total of each kind, and the difference."""
-        words = (self.first, self.second)
-        steps, (a, b) = self._counting_steps(words, plain_name)
+        """Reference reasoning: two running totals, row by row, then the difference."""
+        a, b, steps = 0, 0, []
+        ones, others = things(self.first), things(self.second)
+        for terse, wordy, row, cells in self._rows(plain_name):
+            da = sum(matches(cell, self.first) for cell in cells)
+            db = sum(matches(cell, self.second) for cell in cells)
+            one, two = plus(a, da), plus(b, db)
+            steps.append(
+                ReferenceStep(
+                    f"{terse}: {row}. {ones.capitalize()}: {one}, {others}: {two}.",
+                    f"{wordy}: {row}. So the number of {ones} is {one} "
+                    f"and the number of {others} is {two}.",
+                )
+            )
+            a, b = a + da, b + db
         minus = f"{a} - {b} = {a - b}"
         end = ReferenceStep(f"Difference: {minus}.", f"So the difference of the two is {minus}.")
-        return (look_for(" and ".join(map(things, words))), *steps, end)
+        return (look_for(f"{ones} and {others}"), *steps, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ class Walk(OneImage):
     def question(self) -> str:
         """Start of the walk, its moves and the question about its end."""
         what = "colour is the shape" if self.asked == "colour" else "shape is"
-        way = ", ".join(self.moves)
+        way = ", ".join(f"{number} {move}" for number, move in enumerate(self.moves, 1))
         return f"Start at the {thing(self.anchor)}. Then: {way}. What {what} there at the end?"
 
     def _path(self) -> list[tuple[int, int]]:
@@ -237,12 +240,10 @@ class Walk(OneImage):
             return tuple(steps)
         for number, (move, (r, c)) in enumerate(zip(self.moves, path[1:], strict=False), 1):
             where = f"{ROWS[r].lower()} row, {PLACES[c]}"
-            later = ", ".join(self.moves[number:])
             steps.append(
                 ReferenceStep(
-                    f"Step {number}, {move}: {where}." + f" Then: {later}." * bool(later),
-                    f"With step {number} I look at what is {move}, and that is the {where}."
-                    + f" Then I go on: {later}." * bool(later),
+                    f"Step {number} {move}: {where}.",
+                    f"With step {number} {move} I look at the {where}.",
                 )
             )
         r, c = path[-1]

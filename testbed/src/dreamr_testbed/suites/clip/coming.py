@@ -103,7 +103,7 @@ class Coming(_Coming):
         if word not in self.words:
             return "", ""
         many, sum_ = things(word), plus(before.count(word), 1)
-        return f", {many}: {sum_}", f", so the number of {many} is {sum_}"
+        return f": {many} {sum_}", f": the number of {many} is {sum_}"
 
     def _end(self, totals: list[int]) -> ReferenceStep:
         if len(totals) == 2:
@@ -136,7 +136,7 @@ class Number(_Coming):
     def steps(self) -> tuple[ReferenceStep, ...]:
         """Reference reasoning: what is old and new, frame by frame, with running numbers."""
         end = ReferenceStep(
-            f"Found: {self.answer}.",
+            f"Found number {self.asked}: {self.answer}.",
             f"So the shape with number {self.asked} is this: {self.answer}.",
         )
         return (look_for(f"number {self.asked}"), *self._read(self._note), end)

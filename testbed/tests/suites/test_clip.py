@@ -76,8 +76,8 @@ def test_a_count_says_of_each_shape_whether_it_is_new_and_adds_those_that_count(
     empty, _, step = Coming((second, cross, star, first), ("circle",)).steps[1:-1]
     assert empty.renderings == ("Frame 1: empty.", "In frame 1 I see this: empty.")
     assert step.renderings == (
-        "Frame 3: red star old, blue circle new, circles: 1 + 1 = 2, green cross new.",
-        "In frame 3 I see this: red star which is old, blue circle which is new, so the number of "
+        "Frame 3: red star old, blue circle new: circles 1 + 1 = 2, green cross new.",
+        "In frame 3 I see this: red star which is old, blue circle which is new: the number of "
         "circles is 1 + 1 = 2, green cross which is new.",
     )
 
@@ -89,8 +89,8 @@ def test_the_two_shapes_of_a_count_have_running_totals_of_their_own() -> None:
     steps = Coming((star, circle, other), ("star", "circle")).steps
     assert [step.terse for step in steps] == [
         "Needed: stars and circles.",
-        "Frame 1: red star new, stars: 0 + 1 = 1, blue circle new, circles: 0 + 1 = 1.",
-        "Frame 2: red star old, green star new, stars: 1 + 1 = 2.",
+        "Frame 1: red star new: stars 0 + 1 = 1, blue circle new: circles 0 + 1 = 1.",
+        "Frame 2: red star old, green star new: stars 1 + 1 = 2.",
         "Together: 2 + 1 = 3.",
     ]
 
@@ -104,7 +104,7 @@ def test_a_new_shape_is_named_again_behind_its_number() -> None:
         "In frame 3 I see this: red star which is old, blue circle which is new, "
         "and number 2 is this: blue circle.",
     )
-    assert end.terse == "Found: blue circle."
+    assert end.terse == "Found number 2: blue circle."
 
 
 def test_a_move_has_the_places_before_and_after() -> None:

@@ -137,3 +137,25 @@ def test_of_equal_values_the_first_stays_the_best(values: list[int]) -> None:
     best = best_so_far(named)
     assert [value for _, value in best] == [max(values[: at + 1]) for at in range(len(values))]
     assert best[-1][0] == f"n{values.index(max(values))}"
+
+
+def test_a_step_of_a_walk_begins_with_its_number_as_in_the_question() -> None:
+    star, cross = ("big", "red", "star"), ("big", "blue", "cross")
+    board = ((star, None, None), (None, None, None), (None, None, cross))
+    walk = Walk(board, "star", ("right", "below"), "shape")
+    assert "Then: 1 right, 2 below." in walk.question
+    assert walk.steps[-2].renderings == (
+        "Step 2 below: middle row, second.",
+        "With step 2 below I look at the middle row, second.",
+    )
+
+
+def test_a_league_begins_with_the_color_of_the_player_as_in_the_question() -> None:
+    cast = (("Eve", "red"), ("Tom", "blue"))
+    league = League(cast, ((("blue", 1), ("red", 2)),), "Tom")
+    assert league.question.startswith("Eve is red, Tom is blue. ")
+    assert league.steps[0].renderings == ("Start: Tom is blue.", "In this story Tom is blue.")
+    assert [step.terse for step in league.steps[1:3]] == [
+        "Panel 1: place 1, blue: 5 - 1 = 4, total 0 + 4 = 4.",
+        "Panel 2: place 2, red: no.",
+    ]

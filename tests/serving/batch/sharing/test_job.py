@@ -291,6 +291,26 @@ class Resent:
         return await self._link.run(script, keys, *given)
 
 
+async def test_a_job_is_created_with_long_answers_in_commands_of_bounded_size(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    sizes: list[int] = []
+
+    class Sent(Resent):
+        async def run(self, script: str, keys: list[str], *given: Any) -> Any:
+            sizes.append(sum(len(one) for one in given if isinstance(one, bytes)))
+            return await self._link.run(script, keys, *given)
+
+    lengths = [2**21, *[2**17] * 9, *[1] * 90]
+    known = [line(str(number), "x" * length) for number, length in enumerate(lengths)]
+    async with jobs(server, tmp_path, count=1, requests=100) as (other,):
+        job = sharing.SharedJob(Sent(other.link), "long", other.path, NEVER)
+        await job.create("d", 101, [100], iter(known))
+        assert (await job.read(START, START, 0)).answered == 100
+        assert sorted(sizes)[-2] <= 2**20
+        assert max(sizes) == len(known[0])
+
+
 async def test_commands_that_are_sent_again_after_a_lost_reply_count_once(
     server: RedisServer, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ _POLL = 0.25  # seconds between two looks for a request while others hold the re
 _SIGNS = 3  # signs of life within the time after which a process counts as dead
 _GIVEN_BACK = 10**9  # milliseconds without a sign of life, with which others take over at once
 _AT_ONCE = 64  # entries or lines in a command
+_BYTES_AT_ONCE = 2**20  # of lines in a command, of which there may be one that is longer
 _TAKEOVERS = 3  # of a request; with the last one, a process answers it and no other
 
 
@@ -112,7 +113,8 @@ class SharedJob:
         prefix = f"{self._key('new')}:{self.process}-{secrets.token_hex(4)}:"
         counts = {"queue": 0, "answers": 0}
         for stream, values in (("queue", iter(numbers)), ("answers", answers)):
-            while some := await anyio.to_thread.run_sync(list, islice(values, _AT_ONCE)):
+            portions = _portions(values)
+            while some := await anyio.to_thread.run_sync(next, portions, None):
                 await self._run(scripts.PREPARE, prefix, stream, 3600, counts[stream], *some)
                 counts[stream] += len(some)
         given = (prefix, digest, total, _KEPT, *counts.values())
@@ -226,6 +228,21 @@ class _Reader:
             self._next = number + 1
             return request
         raise BatchError(f"{self._path} has lost requests since the job began; restore it")
+
+
+def _portions(values: Iterator[int] | Iterator[bytes]) -> Iterator[list[int | bytes]]:
+    """Yield values in portions of bounded number and size, so that a command ends in its time."""
+    portion: list[int | bytes] = []
+    size = 0
+    for value in values:
+        length = len(value) if isinstance(value, bytes) else 0
+        if portion and (len(portion) == _AT_ONCE or size + length > _BYTES_AT_ONCE):
+            yield portion
+            portion, size = [], 0
+        portion.append(value)
+        size += length
+    if portion:
+        yield portion
 
 
 def _lost(request: BatchRequest | InvalidRequest) -> bytes:

@@ -19,7 +19,7 @@ from dreamr.evaluation.calibration import (
     calibrate,
     calibration_total,
 )
-from dreamr.gate import RatioGate
+from dreamr.gate import Bounds, RatioGate
 from support.pairs import Pair
 
 TASK = str(Path(__file__).parents[3] / "examples" / "timesheet.py")
@@ -70,6 +70,15 @@ def test_both_models_are_closed_whatever_ends_the_calibration(
     ):
         calibrated(options, pair, [])
     assert not any(pair.opened[role].alive for role in ("target", "draft"))
+
+
+@pytest.mark.parametrize("by", ["steps", "answers"])
+def test_a_calibration_takes_no_temperature(by: Bounds) -> None:
+    pair = Pair()
+    options = replace(OPTIONS, by=by, reference="labels")
+    with pytest.raises(BadOption, match="a calibration is greedy: leave --temperature at 0"):
+        anyio.run(partial(calibrate, options, RunOptions(temperature=0.5), open_model=pair))
+    assert not pair.opened
 
 
 @pytest.mark.parametrize(

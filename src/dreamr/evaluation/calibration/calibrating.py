@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dreamr._option_specs import BadOption
 from dreamr._options import RunOptions
 from dreamr._plugins import import_plugins
 from dreamr._profiles import model_identities
@@ -110,14 +111,16 @@ async def calibrate(
         `write_profile` has written it.
 
     Raises:
-        BadOption: If a plugin cannot be imported or no task is named.
+        BadOption: If a plugin cannot be imported, no task is named, or the run has a temperature.
         TaskError: If a task is unknown or its data cannot be read.
         Unsupported: If a task cannot check steps or the target cannot judge.
         EngineError: If an engine fails.
         RunFailed: If an engine is lost during a run.
     """
     run = run or RunOptions()
-    run = replace(run, temperature=run.temperature or 0.0)  # as in the runs of the profile
+    if run.temperature:
+        raise BadOption("a calibration is greedy: leave --temperature at 0")
+    run = replace(run, temperature=0.0)  # as in the runs of the profile
     import_plugins(options.plugin)
     names = task_names(options.task)
     items = [
@@ -154,7 +157,7 @@ def calibration_total(options: CalibrateOptions) -> int:
     """Return the maximum of `Progress.done`, without reading any problem.
 
     Raises:
-        BadOption: As for `calibrate`.
+        BadOption: If a plugin cannot be imported or no task is named.
         TaskError: As for `calibrate`.
     """
     import_plugins(options.plugin)

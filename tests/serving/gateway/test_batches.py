@@ -12,6 +12,7 @@ from typing import Any
 import openai
 import pytest
 
+from support.gateways import use
 from support.listening import listening
 from support.pairs import Pair
 
@@ -146,6 +147,20 @@ def test_a_file_that_is_no_batch_is_refused(
         create(client, *given)
     assert "work.jsonl" in str(found.value)
     assert "/tmp" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (2**20, "the request body has more than 65,536 bytes: send less"),
+        (5000, "bytes: send less, or raise --max-body of the gateway"),
+    ],
+)
+def test_a_request_for_a_batch_is_bounded(limit: int, message: str) -> None:
+    body = {"input_file_id": "x" * 70_000}
+    found = use(lambda gate: gate.ask(body, "/v1/batches"), max_body=limit)
+    assert found.status == 413
+    assert found.json["error"]["message"].endswith(message)
 
 
 def test_an_unknown_file_or_batch_is_an_error(client: openai.OpenAI) -> None:

@@ -121,6 +121,9 @@ def test_a_body_over_the_limit_is_not_read_to_its_end() -> None:
 
     found = use(lambda gate: gate.ask(pieces=pieces()), max_body=5000)
     assert found.status == 413
+    assert found.json["error"]["message"] == (
+        "the request body has more than 5,000 bytes: send less, or raise --max-body of the gateway"
+    )
     assert read <= 8000
 
 

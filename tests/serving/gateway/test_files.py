@@ -130,7 +130,7 @@ def test_a_file_belongs_to_the_client_that_uploaded_it(monkeypatch: pytest.Monke
         (form(**{"expires_after[seconds]": "soon"}), FORM, 400, "number of seconds"),
         (form(), "application/json", 415, "must be a form"),
         (form(), "multipart/form-data", 415, "must be a form"),
-        (form(b"x" * 5000), FORM, 413, "more than 4,096 bytes"),
+        (form(b"x" * 5000), FORM, 413, "more than 4,096 bytes: send less, or raise --max-body"),
     ],
 )  # fmt: skip
 def test_a_form_that_cannot_be_used_is_refused_and_leaves_nothing(

@@ -4,6 +4,7 @@ import gzip
 import io
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -243,6 +244,16 @@ def test_a_port_that_is_named_is_allowed() -> None:
     network = Network({"pics.example:8080/a.png": found(png())})
     assert read("http://pics.example:8080/a.png", limits, **network.use()).images
     assert refused("http://pics.example/a.png", limits).code == "image_host_not_allowed"
+
+
+def test_a_file_over_the_limit_names_the_option() -> None:
+    limits = replace(ALLOWED, max_body=2000)
+    network = Network({"pics.example/a.png": found(bytes(3000))})
+    error = refused("https://pics.example/a.png", limits, **network.use())
+    assert error.message == (
+        "the image has more than 2,000 bytes: send a smaller one, or raise --max-body of the "
+        "gateway"
+    )
 
 
 def test_a_compressed_response_is_not_expanded() -> None:

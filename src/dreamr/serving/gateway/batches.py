@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import anyio
 import anyio.to_thread
@@ -53,8 +52,7 @@ class Batches:
         memory: Memory,
     ) -> None:
         self._runs, self._store, self._keys, self._quotas = runs, store, keys, quotas
-        self._options = replace(options, max_body=min(options.max_body, _MOST_BODY))
-        self._draining, self._memory = draining, memory
+        self._options, self._draining, self._memory = options, draining, memory
 
     def routes(self) -> list[Route]:
         """Return the routes of the endpoints."""
@@ -79,7 +77,7 @@ class Batches:
             with self._memory.lease(client.name) as lease:
                 try:
                     end = time.perf_counter() + BODY_SECONDS
-                    content = await read_body(request, self._options, lease, end)
+                    content = await read_body(request, self._options, lease, end, _MOST_BODY)
                 except ClientDisconnect:
                     return Response(status_code=499)  # the client is gone
                 job = await self._job(validated(BatchBody, content), client.name)

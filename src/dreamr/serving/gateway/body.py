@@ -70,7 +70,11 @@ class JsonScanner:
 
 
 async def read_body(
-    request: Request, options: ServeOptions, lease: Lease, deadline: float
+    request: Request,
+    options: ServeOptions,
+    lease: Lease,
+    deadline: float,
+    most: int | None = None,
 ) -> bytearray:
     """Read the body of a request.
 
@@ -79,6 +83,7 @@ async def read_body(
         options: Limits of the gateway.
         lease: Takes the bytes that arrive.
         deadline: Time (`time.perf_counter`) by which the body must be complete.
+        most: Largest number of bytes at an endpoint that takes less than others.
 
     Raises:
         ApiError: If the body is too slow (408), too large (413), not JSON (415), has too many
@@ -90,8 +95,9 @@ async def read_body(
         # Browsers send other types across origins without a preflight request.
         raise ApiError(415, "the request body must be JSON with Content-Type: application/json")
     length = content_length(request)
-    if length > options.max_body:
-        raise too_large(options.max_body)
+    most = min(options.max_body, most or options.max_body)
+    if length > most:
+        raise too_large(most, options)
     lease.take_body(length)  # all of it: bodies that grow together would refuse each other
     scanner = JsonScanner(
         _VALUES_PER_PART * options.max_parts + _MORE_VALUES, 2 * options.max_text + _MORE_VALUES
@@ -101,8 +107,8 @@ async def read_body(
     while more:
         data, more = await receive_piece(request, end)
         size += len(data)
-        if size > options.max_body:
-            raise too_large(options.max_body)
+        if size > most:
+            raise too_large(most, options)
         if not length:
             lease.take_body(len(data))
         for piece in _slices(data):
@@ -144,6 +150,7 @@ def _slices(data: bytes) -> Iterator[bytes]:
         yield data[start : start + _SLICE]
 
 
-def too_large(most: int) -> ApiError:
+def too_large(most: int, options: ServeOptions) -> ApiError:
     """Return a 413 error: the body has more than the largest number of bytes."""
-    return ApiError(413, f"the request body has more than {most:,} bytes")
+    more = ", or raise --max-body of the gateway" if most == options.max_body else ""
+    return ApiError(413, f"the request body has more than {most:,} bytes: send less{more}")

@@ -135,7 +135,11 @@ class Fetcher:
         async for piece in response.aiter_raw():  # compressed, it might grow a thousandfold
             data += piece
             if len(data) > limit:
-                raise bad_request(f"the {media.kind} has more than {limit:,} bytes", media.param)
+                raise bad_request(
+                    f"the {media.kind} has more than {limit:,} bytes: send a smaller one, or raise "
+                    "--max-body of the gateway",
+                    media.param,
+                )
             lease.take_body(len(piece))
         return bytes(data)
 

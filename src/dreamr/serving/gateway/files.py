@@ -70,7 +70,7 @@ class Files:
         async with self.quotas.request(client.name, client.limits) as quota:
             async with self.store.upload(client.name) as upload:
                 try:
-                    file = await _receive(request, upload, self.options.max_body)
+                    file = await _receive(request, upload, self.options)
                 except ClientDisconnect:
                     return Response(status_code=499)  # the client is gone
             return JSONResponse(file.to_json(), headers=quota.headers)
@@ -198,7 +198,7 @@ class _Form:
         return None if value is None else value.decode("utf-8", "replace").strip()
 
 
-async def _receive(request: Request, upload: Upload, most: int) -> StoredFile:
+async def _receive(request: Request, upload: Upload, limits: ServeOptions) -> StoredFile:
     """Read a form with a file and store the file.
 
     Raises:
@@ -209,16 +209,16 @@ async def _receive(request: Request, upload: Upload, most: int) -> StoredFile:
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not 1 <= len(boundary) <= 200:
         raise ApiError(415, "the request body must be a form: multipart/form-data with a file")
-    if content_length(request) > most:
-        raise too_large(most)
+    if content_length(request) > limits.max_body:
+        raise too_large(limits.max_body, limits)
     form = _Form()
     parser = MultipartParser(boundary, form.callbacks())
     size, end, more = 0, time.perf_counter() + BODY_SECONDS, True
     while more:
         data, more = await receive_piece(request, end)
         size += len(data)
-        if size > most:
-            raise too_large(most)
+        if size > limits.max_body:
+            raise too_large(limits.max_body, limits)
         try:
             parser.write(data)
         except FormParserError as error:

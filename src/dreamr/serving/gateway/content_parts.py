@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from dreamr.serving.gateway.errors import bad_request
+from dreamr.serving.gateway.errors import ApiError, bad_request
 from dreamr.serving.gateway.field_errors import tagged
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff/\\]+")
@@ -133,14 +133,26 @@ def each_part(
             yield content
         case list():
             if len(content) > most:
-                raise bad_request(
-                    f"{where} has too many {what}: send fewer, or raise --max-parts of the gateway",
-                    where,
-                )
+                raise too_many(where, most, what, where)
             for number, part in enumerate(content):
                 yield read(part, f"{where}.{number}")
         case _:
             raise bad_request(f"{where} must be a string or a list of {what}", where)
+
+
+def too_many(where: str, most: int, what: str, param: str) -> ApiError:
+    """Return the error of a request that exceeds --max-parts.
+
+    Args:
+        where: What has too many parts.
+        most: Largest number of them.
+        what: Name of parts in the API.
+        param: Field of the request.
+    """
+    return bad_request(
+        f"{where} has more than {most} {what}: send fewer, or raise --max-parts of the gateway",
+        param,
+    )
 
 
 def _part(part: Any, where: str) -> MessagePart:

@@ -250,7 +250,7 @@ def test_invalid_bytes_are_refused(raw: bytes) -> None:
     [
         (
             [{"role": "user", "content": [{"type": "text", "text": "x"}] * 600}],
-            "messages.0.content has too many parts: send fewer, or raise --max-parts of the "
+            "messages.0.content has more than 512 parts: send fewer, or raise --max-parts of the "
             "gateway",
         ),
         (

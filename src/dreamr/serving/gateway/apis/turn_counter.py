@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dreamr.serving.gateway.content_parts import MessagePart, SentMedia
+from dreamr.serving.gateway.content_parts import MessagePart, SentMedia, too_many
 from dreamr.serving.gateway.errors import bad_request
 from dreamr.serving.options import ServeOptions
 
@@ -34,11 +34,7 @@ class TurnCounter:
         limits, parts = self._limits, tuple(content)
         self.left -= max(1, len(parts))
         if self.left < 0:
-            raise bad_request(
-                f"the request has more than {limits.max_parts} messages and parts: send fewer, or "
-                "raise --max-parts of the gateway",
-                self._param,
-            )
+            raise too_many("the request", limits.max_parts, "messages and parts", self._param)
         self._attachments += sum(isinstance(part, SentMedia) for part in parts)
         if self._attachments > limits.max_images:
             raise bad_request(

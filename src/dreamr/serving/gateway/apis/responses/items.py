@@ -17,6 +17,7 @@ from dreamr.serving.gateway.content_parts import (
     SentMedia,
     each_part,
     file_name,
+    too_many,
     with_content,
 )
 from dreamr.serving.gateway.errors import bad_request, shortened
@@ -133,11 +134,7 @@ def add_items(turns: TurnBuilder, items: Any, counter: TurnCounter) -> list[str]
             turns.add("user", [items] if items else [])
         case list():
             if len(items) > counter.left:
-                raise bad_request(
-                    "the request has too many items: send fewer, or raise --max-parts of the "
-                    "gateway",
-                    "input",
-                )
+                raise too_many("the request", counter.left, "items", "input")
             for number, item in enumerate(items):
                 kind = item.get("type") if isinstance(item, dict) else None
                 if isinstance(kind, str) and kind in _OF_VENDOR:

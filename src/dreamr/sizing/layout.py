@@ -104,6 +104,10 @@ class Pair:
         """Return the engine of one of the models."""
         return self.engine or _engine_of(model.name)
 
+    def has_slots(self, model: Architecture) -> bool:
+        """Return whether the engine of one of the models divides its context among slots."""
+        return self.engine_of(model) == "llama.cpp"
+
 
 _Place: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -238,9 +242,9 @@ def _engine_of(name: str) -> EngineName:
 
 
 def _tried(pair: Pair, context: int | None) -> list[tuple[int, int]]:
-    """Return the contexts to try, each with the slots of models that llama.cpp serves."""
+    """Return the contexts to try, each with the slots of models that have them."""
     contexts = [context] if context else _contexts(min(CONTEXT, pair.context))
-    uses_slots = any(pair.engine_of(one) == "llama.cpp" for one in (pair.target, pair.draft))
+    uses_slots = any(map(pair.has_slots, (pair.target, pair.draft)))
     return list(product(contexts, _SLOTS if uses_slots else _SLOTS[:1]))
 
 
@@ -308,7 +312,6 @@ def _demand(
     slots: int,
     shards: int = 1,
 ) -> Demand:
-    has_slots = pair.engine_of(model) == "llama.cpp"
     return demand(
         model,
         device.memory,
@@ -316,7 +319,7 @@ def _demand(
         pixels,
         shards,
         cpu=device.is_cpu,
-        slots=slots if has_slots else None,
+        slots=slots if pair.has_slots(model) else None,
     )
 
 

@@ -9,12 +9,19 @@ export class GatewayError extends Error {
   }
 }
 
-const authorization = () => ($("key").value ? { Authorization: `Bearer ${$("key").value}` } : {});
+function authorization() {
+  const key = $("key").value.trim();
+  if (/[^ -~]/.test(key)) { // fetch would fail as if there were no gateway
+    throw new GatewayError("An API key has printable ASCII characters only: enter the key alone, as it was issued.", { code: "invalid_api_key" });
+  }
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
 
 async function call(path, options = {}) {
+  const headers = { ...options.headers, ...authorization() };
   let response;
   try {
-    response = await fetch(path, { ...options, headers: { ...options.headers, ...authorization() } });
+    response = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new GatewayError("The gateway cannot be reached.");

@@ -317,7 +317,7 @@ async function receive(turn, body, signal, replace) {
 // replace, which is shown again.
 function failed(turn, error, kept) {
   putBack(turn, error, kept);
-  if (error?.status === 401) { $("keyed").hidden = false; $("key").focus(); }
+  if (error?.status === 401 || error?.code === "invalid_api_key") { $("keyed").hidden = false; $("key").focus(); }
 }
 
 function putBack(turn, error, kept) {

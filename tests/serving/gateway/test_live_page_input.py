@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.attachments import pdf
 from support.gateways import QUESTION
 from support.listening import listening
-from support.pages import page_of, returned
+from support.pages import finished, page_of, returned, send
 
 pytestmark = pytest.mark.browser
 
@@ -34,3 +36,55 @@ def test_a_key_with_characters_that_no_key_has_is_asked_for_again(
         page.fill("#key", "\u00a0sk-one ")  # white space comes along when a key is copied
         page.keyboard.press("Enter")
         page.locator(".answer", has_text="3.70").wait_for()
+
+
+def edit(path: Path) -> None:
+    """Write a file again, at a time that browsers tell from the first: they compare seconds."""
+    path.write_bytes(pdf(30, 220))
+    os.utime(path, (0, 0))
+
+
+@pytest.mark.parametrize("change", [edit, Path.unlink])
+def test_a_file_that_changed_since_it_was_added_is_named(
+    browser: Any, tmp_path: Path, change: Any
+) -> None:
+    bill = tmp_path / "bill.pdf"
+    bill.write_bytes(pdf(30))
+    with listening() as url, page_of(browser, url, errors=True) as page:
+        page.set_input_files("#file", bill)
+        page.locator("#waiting .file").wait_for()
+        change(bill)
+        page.fill("#question", QUESTION)
+        page.click("#send")
+        page.locator(".run .wrong", has_text="bill.pdf was changed or removed").wait_for()
+        returned(page, QUESTION)
+        finished(page)
+        assert page.locator("#trouble:visible").count() == 0
+        page.click("#waiting button")
+        bill.write_bytes(pdf(30))
+        page.set_input_files("#file", bill)
+        page.locator("#waiting .file").wait_for()
+        page.click("#send")
+        page.locator(".answer", has_text="3.70").wait_for()
+        assert page.locator(".run").count() == 1
+
+
+def test_a_changed_file_of_an_earlier_question_needs_a_new_chat(
+    browser: Any, tmp_path: Path
+) -> None:
+    """A gateway that stores no files gets them with each question."""
+    bill = tmp_path / "bill.pdf"
+    bill.write_bytes(pdf(30))
+    with (
+        listening(max_stored_bytes=0) as url,
+        page_of(browser, url, errors=True) as page,
+    ):
+        send(page, QUESTION, bill)
+        edit(bill)
+        page.fill("#question", "And coffee?")
+        page.click("#send")
+        page.locator(".run .wrong", has_text="begin a new chat").wait_for()
+        returned(page, "And coffee?")
+        page.fill("#question", "")
+        page.click("#fresh")
+        send(page, QUESTION, bill)

@@ -15,8 +15,16 @@ export const began = (run) => textOf(run) !== "" || run.tools.length > 0;
 
 export const counts = ({ run }) => run.state !== "failed" && began(run);
 
+// A file that was chosen is read from the disk when it is sent, and cannot be read if it changed since.
+async function checkContent({ name, blob }) {
+  try { await blob.slice(0, 1).arrayBuffer(); } catch {
+    throw new GatewayError(`${name} was changed or removed after it was added. Remove it here and add it again; if it belongs to an earlier question, begin a new chat.`);
+  }
+}
+
 async function filePart(file, signal) {
   if (file.remote && file.remote.expires < Date.now() + MARGIN) file.remote = null;
+  if (!file.remote) await checkContent(file);
   if (!file.remote && !file.inline) {
     try { file.remote = await upload(file.blob, file.name, signal); }
     catch (error) {

@@ -8,11 +8,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from dreamr import RunOptions
 from dreamr.conversation import Conversation, Text
-from support.attachments import pdf, png
+from dreamr.engines import Capabilities
+from support.attachments import pdf, png, wav
 from support.gateways import QUESTION
 from support.listening import listening
 from support.pages import PHONE, Held, finished, noting, opened, page_of, send
+from support.sounds import Scripted
 
 pytestmark = pytest.mark.browser
 
@@ -267,6 +270,32 @@ def test_a_chat_that_one_tab_deletes_is_gone_in_the_other(browser: Any) -> None:
         first.locator("#hello").wait_for()
         assert titles(first) == []
         assert first.locator(".run").count() == 0
+
+
+def test_a_correction_that_is_being_written_stays_while_another_tab_continues_the_chat(
+    browser: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "question.wav").write_bytes(wav(0.5))
+    deaf = Capabilities(hears=False, hearing_problem="text only")
+    scripted = Scripted({"question.wav": "What do T and milk cost together?"})
+    spoken = RunOptions(method="target", transcriber="small")
+    with (
+        listening(noting([], capabilities=deaf), spoken, lambda spec, model: scripted) as url,
+        page_of(browser, url) as first,
+    ):
+        send(first, "", tmp_path / "question.wav")
+        second = first.context.new_page()
+        second.goto(first.url)
+        opened(second)
+        first.click(".heard button")
+        first.locator(".correction textarea").fill("What do tea and ")
+        send(second, "And coffee?")
+        first.locator(".run").nth(1).locator(".answer", has_text="3.70").wait_for()
+        first.keyboard.type("milk cost together?")
+        first.keyboard.press("Enter")
+        first.locator(".heard", has_text=f"Corrected in question.wav: “{QUESTION}”").wait_for()
+        finished(first)
+        assert first.locator(".run h2").all_inner_texts() == ["And coffee?", QUESTION]
 
 
 # As in a browser that blocks the data of sites.

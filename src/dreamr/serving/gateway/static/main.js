@@ -27,7 +27,7 @@ const running = new Map(); // AbortController of each chat that waits for an ans
 const leaving = new Set(); // ids of turns that are hidden, and replaced once their question's new run has begun
 let chats = [];
 let chat = null;
-let views = new Map(); // View of each turn that is shown
+const views = new Map(); // View of each turn that is shown
 let following = true;
 let replaced = null; // the turn that the question in the composer replaces
 let ready; // called once the chats are read
@@ -79,14 +79,24 @@ function show(next) {
   follow(true);
 }
 
+// Views of turns that stay are not moved: they may have the focus, a field that is being filled in, or play.
 function drawTurns() {
-  for (const view of views.values()) view.stop();
-  views = new Map();
-  $("runs").replaceChildren(...chat.turns.map((turn) => viewOf(turn).root));
+  for (const [turn, view] of views) if (!chat.turns.includes(turn)) drop(turn, view);
+  chat.turns.forEach((turn, place) => {
+    const { root } = views.get(turn) || viewOf(turn);
+    const there = $("runs").children[place];
+    if (there !== root) $("runs").insertBefore(root, there || null);
+  });
   $("hello").hidden = chat.turns.length > 0;
   replaced = chat.turns.find(({ id }) => id === replaced?.id) || null;
-  if (replaced) views.get(replaced).root.classList.add("replaced");
+  for (const [turn, { root }] of views) root.classList.toggle("replaced", turn === replaced);
   settle();
+}
+
+function drop(turn, view) {
+  view.stop();
+  view.root.remove();
+  views.delete(turn);
 }
 
 function startChat() {
@@ -182,12 +192,7 @@ function settle() {
 }
 
 function remove(from, { id }) {
-  for (const [turn, view] of views) {
-    if (turn.id !== id) continue;
-    view.stop();
-    view.root.remove();
-    views.delete(turn);
-  }
+  for (const [turn, view] of views) if (turn.id === id) drop(turn, view);
   from.turns = from.turns.filter((turn) => turn.id !== id);
   from.gone = [...(from.gone || []), id];
   settle();

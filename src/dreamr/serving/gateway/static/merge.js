@@ -2,11 +2,16 @@
 
 const MOST_GONE = 500;
 
+// Returns a turn as it is kept, without the contents of its files.
+export const plainTurn = (turn) => ({ ...turn, files: turn.files.map(({ blob, inline, ...file }) => file) });
+
 // Returns the turns of both, and the ids of those that either removed. Of a turn that both know,
-// `mine` counts if this tab is writing it.
+// `mine` counts if this tab is writing it or both are equal: what shows it can then stay.
 export function merged(mine, other) {
   const gone = [...new Set([...(mine.gone || []), ...(other.gone || [])])].slice(-MOST_GONE);
-  const known = [...mine.turns, ...other.turns, ...mine.turns.filter(({ own }) => own)];
+  const texts = new Map(other.turns.map((turn) => [turn.id, JSON.stringify(plainTurn(turn))]));
+  const staying = mine.turns.filter((turn) => turn.own || JSON.stringify(plainTurn(turn)) === texts.get(turn.id));
+  const known = [...mine.turns, ...other.turns, ...staying];
   const turns = [...new Map(known.map((turn) => [turn.id, turn])).values()]
     .filter(({ id }) => !gone.includes(id))
     .sort((one, another) => one.asked - another.asked);

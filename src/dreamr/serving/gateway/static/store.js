@@ -1,6 +1,6 @@
 // Chats, kept in the browser's database: texts in one store, the contents of files in another.
 
-import { merged, numbered } from "./merge.js";
+import { merged, numbered, plainTurn } from "./merge.js";
 
 const NAME = "dreamr";
 const MOST_CHATS = 100;
@@ -38,12 +38,10 @@ export function excess(chats, current, { most = MOST_CHATS, bytes = MOST_BYTES }
   });
 }
 
-const withoutContent = ({ blob, inline, ...file }) => file;
-
 // Returns a chat as it is kept: with the turns that other tabs have stored, without contents.
 function plain(chat, stored) {
   const { turns: all, gone } = merged(chat, stored);
-  const turns = all.map((turn) => ({ ...turn, files: turn.files.map(withoutContent) }));
+  const turns = all.map(plainTurn);
   const files = all.flatMap((turn) => turn.files).filter(({ id, blob }) => blob || stored.files.includes(id));
   const bytes = files.reduce((sum, { size }) => sum + size, 0) + JSON.stringify(turns).length;
   return { chat: { ...chat, turns, gone, bytes, files: files.map(({ id }) => id) }, files, bytes };

@@ -99,7 +99,10 @@ export class View {
   #drawMedia() {
     const { run, said } = this.turn;
     const key = JSON.stringify([run.read, run.heard, this.last, run.state]);
-    if (key === this.shown) return; // a field that is being filled in stays
+    if (key === this.shown) return;
+    // A correction that is being written stays, though another tab has continued the chat. It goes with the
+    // turn once it is sent.
+    if (this.media.querySelector(".correction") && !this.root.hidden) return;
     this.shown = key;
     const lines = run.read.map(readText).filter(Boolean).map((text) => make("p", "read", text));
     for (const [name, text] of Object.entries(said)) lines.push(this.#heard({ name, text }, "Corrected in"));
@@ -119,7 +122,7 @@ export class View {
     const it = make("form", "correction");
     const field = make("textarea", "", undefined, { "aria-label": `What was said in ${name}`, rows: "2" });
     field.value = text;
-    const cancel = () => { this.shown = ""; this.draw(); this.media.querySelector("button")?.focus(); };
+    const cancel = () => { it.remove(); this.shown = ""; this.draw(); this.media.querySelector("button")?.focus(); };
     const send = () => { if (field.value.trim()) this.actions.correct(this.turn, name, field.value.trim()); };
     field.onkeydown = (event) => {
       if (event.isComposing) return; // the key belongs to the input method

@@ -310,10 +310,7 @@ async function receive(turn, body, signal, replace) {
   for await (const chunk of stream(body, signal)) {
     turn.reader.read(chunk);
     if (began(turn.run)) replace();
-    const view = views.get(turn);
-    if (!view) continue;
-    view.draw();
-    follow();
+    views.get(turn)?.drawSoon(follow);
   }
   if (!turn.run.finished) throw new GatewayError("The gateway closed the connection before the answer was complete.");
 }

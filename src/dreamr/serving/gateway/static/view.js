@@ -67,7 +67,20 @@ export class View {
     this.timer = setInterval(() => { tick(); this.#drawClock(); }, DRAWN);
   }
 
-  stop() { clearInterval(this.timer); }
+  stop() {
+    clearInterval(this.timer);
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+  }
+
+  // Draws with the next frame of the browser, once, and calls `drawn` then.
+  drawSoon(drawn) {
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw();
+      drawn();
+    });
+  }
 
   // The last turn of a chat can be corrected and asked again.
   settle(last) {

@@ -214,6 +214,33 @@ def test_an_answer_is_written_while_another_chat_is_shown(browser: Any) -> None:
         page.locator(".answer", has_text="3.70").wait_for()
 
 
+# Opens two chats of the list at once, the lower one first, and waits until their files are read.
+OPEN_BOTH = """new Promise((done) => {
+  const [upper, lower] = document.querySelectorAll("#list .title");
+  lower.click();
+  upper.click();
+  const request = indexedDB.open("dreamr");
+  request.onsuccess = () => {
+    const change = request.result.transaction("files", "readwrite"); // after what reads them
+    change.objectStore("files").count();
+    change.oncomplete = () => { request.result.close(); done(); };
+  };
+})"""
+
+
+def test_the_chat_that_was_chosen_last_is_shown(browser: Any, tmp_path: Path) -> None:
+    """Though the files of one that was chosen before take longer to read."""
+    (tmp_path / "r.png").write_bytes(png())
+    with listening() as url, page_of(browser, url) as page:
+        send(page, QUESTION, tmp_path / "r.png")
+        page.click("#fresh")
+        send(page, "Another question?")
+        page.reload()
+        opened(page)
+        page.evaluate(OPEN_BOTH)
+        assert page.locator(".run h2").all_inner_texts() == ["Another question?"]
+
+
 def test_two_tabs_share_their_chats(browser: Any, tmp_path: Path) -> None:
     """Questions of both tabs in one chat are kept, and each tab shows those of the other."""
     (tmp_path / "r.png").write_bytes(png())

@@ -27,6 +27,7 @@ const running = new Map(); // AbortController of each chat that waits for an ans
 const leaving = new Set(); // ids of turns that are hidden, and replaced once their question's new run has begun
 let chats = [];
 let chat = null;
+let opening = null; // the chat that is shown once the contents of its files are read
 const views = new Map(); // View of each turn that is shown
 let following = true;
 let replaced = null; // the turn that the question in the composer replaces
@@ -70,6 +71,7 @@ const drawList = () => sidebar.draw(chats, chat.id, running);
 
 function show(next) {
   chat = next;
+  opening = null;
   history.replaceState(null, "", chat.turns.length ? `#${chat.id}` : location.pathname + location.search);
   document.title = chat.title ? `${chat.title} · dreamr` : "dreamr";
   replaced = null;
@@ -108,7 +110,9 @@ function startChat() {
 async function openChat(id) {
   const found = chats.find((one) => one.id === id);
   if (!found) { startChat(); return; }
+  opening = found;
   if (!running.has(id)) await store.fill(found);
+  if (opening !== found || !chats.includes(found)) return; // meanwhile another one was opened, or it was removed
   show(found);
   $("question").focus();
 }

@@ -44,6 +44,7 @@ export class RunReader {
   #own = new Map();
   #began = performance.now();
   #sounds = 0;
+  #place = 0; // position of the step that the target writes
 
   // `sounds` and `files`: how many earlier turns have.
   constructor(run, { sounds = 0, files = 0 } = {}) {
@@ -83,10 +84,11 @@ export class RunReader {
     call.text += called.arguments || "";
   }
 
+  // Adds to a thought that comes in pieces. The step that is committed at its position replaces it.
   #thought(text) {
-    const [step] = this.run.steps;
-    if (step) step.text += text;
-    else this.run.steps.push({ position: 0, kind: "target", who: "thought", text, score: "" });
+    const step = this.run.steps.at(-1);
+    if (step?.who === "thought") step.text += text;
+    else this.run.steps.push({ position: this.#place, kind: "target", who: "thought", text, score: "" });
   }
 
   #summary({ seconds, target_alone_seconds, usage, level, pass_through }) {
@@ -131,6 +133,7 @@ export class RunReader {
         break;
       case "LaneOpened":
         this.#lanes.set(event.lane, { role: event.role, since: time, bar: this.#bar(event.role, time, null, "write unused") });
+        if (event.role === "target") this.#place = event.position;
         break;
       case "LanePaused":
         if (lane) lane.bar.to = time;
@@ -140,6 +143,9 @@ export class RunReader {
         break;
       case "LaneClosed":
         if (lane) { lane.bar.to ??= time; this.#lanes.delete(event.lane); }
+        break;
+      case "AnswerExtended":
+        if (event.reasoning) this.#thought(event.reasoning);
         break;
       case "StepReady": this.#ready(event, lane); break;
       case "JudgeStarted": this.#judge(event); break;

@@ -91,21 +91,6 @@ def test_the_button_stops_an_answer_with_the_keyboard(browser: Any) -> None:
         page.locator(".wrong", has_text="Stopped").wait_for()
 
 
-COMPOSING = """document.activeElement.dispatchEvent(
-  new KeyboardEvent("keydown", { key: "Escape", isComposing: true, bubbles: true }))"""
-
-
-def test_escape_that_ends_the_composition_of_a_word_does_not_stop_an_answer(browser: Any) -> None:
-    with listening() as url, page_of(browser, url) as page:
-        held = Held(page)
-        page.fill("#question", QUESTION)
-        page.keyboard.press("Enter")
-        page.locator("#send.stop").wait_for()
-        page.evaluate(COMPOSING)
-        held.answer()
-        assert page.locator(".wrong:visible").count() == 0
-
-
 PROMPT = """() => {
   const { mediaDevices } = navigator;
   const ask = mediaDevices.getUserMedia.bind(mediaDevices);

@@ -11,7 +11,7 @@ import pytest
 from support.attachments import pdf
 from support.gateways import QUESTION
 from support.listening import listening
-from support.pages import finished, page_of, returned, send
+from support.pages import Held, finished, page_of, returned, send
 
 pytestmark = pytest.mark.browser
 
@@ -88,3 +88,35 @@ def test_a_changed_file_of_an_earlier_question_needs_a_new_chat(
         page.fill("#question", "")
         page.click("#fresh")
         send(page, QUESTION, bill)
+
+
+# 229 is the code of keys that an input method handles. Of the key that ends a composition, Safari
+# says nothing else.
+COMPOSING: list[dict[str, Any]] = [{"isComposing": True}, {"keyCode": 229}]
+PRESS = """(key) => document.activeElement.dispatchEvent(
+  new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...key }))"""
+
+
+@pytest.mark.parametrize("composing", COMPOSING)
+def test_enter_that_ends_the_composition_of_a_word_does_not_send(
+    browser: Any, composing: dict[str, Any]
+) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        page.fill("#question", "tea")
+        page.evaluate(PRESS, {"key": "Enter", **composing})
+        assert page.locator(".run").count() == 0
+        assert page.input_value("#question") == "tea"
+
+
+@pytest.mark.parametrize("composing", COMPOSING)
+def test_escape_that_ends_the_composition_of_a_word_does_not_stop_an_answer(
+    browser: Any, composing: dict[str, Any]
+) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        held = Held(page)
+        page.fill("#question", QUESTION)
+        page.keyboard.press("Enter")
+        page.locator("#send.stop").wait_for()
+        page.evaluate(PRESS, {"key": "Escape", **composing})
+        held.answer()
+        assert page.locator(".wrong:visible").count() == 0

@@ -17,6 +17,10 @@ export function makeButton(text, onclick, { label, kind = "" } = {}) {
   return it;
 }
 
+// Whether a key belongs to the input method with which a word is composed. Safari ends the composition
+// before the key that ends it: there only the code says so.
+export const composes = (event) => event.isComposing || event.keyCode === 229;
+
 // Says something to screen readers.
 export const announce = (text) => { $("said").textContent = text; };
 

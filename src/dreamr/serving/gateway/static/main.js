@@ -2,7 +2,7 @@
 
 import { release } from "./attachments.js";
 import { Composer } from "./composer.js";
-import { $, announce, newId } from "./dom.js";
+import { $, announce, composes, newId } from "./dom.js";
 import { GatewayError, removeUpload, stream } from "./gateway.js";
 import { areMuted, began, counts, countSounds, filesOf, heardInVideos, messagesOf } from "./messages.js";
 import { chosenModel, greet, greetAgain } from "./models.js";
@@ -361,10 +361,10 @@ $("form").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.tagName === "INPUT" && running.has(chat.id)) event.preventDefault();
 });
 $("question").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+  if (event.key === "Enter" && !event.shiftKey && !composes(event)) { event.preventDefault(); send(); }
 });
 addEventListener("keydown", (event) => {
-  if (event.isComposing) return; // the key belongs to the input method
+  if (composes(event)) return;
   if (event.key === "Escape" && sidebar.opened) sidebar.toggle(false);
   else if (event.key === "Escape" && running.has(chat.id)) running.get(chat.id).abort();
   else if (event.key === "Escape" && replaced && !event.repeat) endEditing();

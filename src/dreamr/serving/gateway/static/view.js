@@ -1,7 +1,7 @@
 // One question and its run, drawn from plain data.
 
 import { preview } from "./attachments.js";
-import { clock, make, makeButton, plural } from "./dom.js";
+import { clock, composes, make, makeButton, plural } from "./dom.js";
 import { Lanes } from "./lanes.js";
 import { toolCall } from "./tools.js";
 
@@ -138,7 +138,7 @@ export class View {
     const cancel = () => { it.remove(); this.shown = ""; this.draw(); this.media.querySelector("button")?.focus(); };
     const send = () => { if (field.value.trim()) this.actions.correct(this.turn, name, field.value.trim()); };
     field.onkeydown = (event) => {
-      if (event.isComposing) return; // the key belongs to the input method
+      if (composes(event)) return;
       if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); send(); }
       if (event.key === "Escape") { event.stopPropagation(); cancel(); }
     };

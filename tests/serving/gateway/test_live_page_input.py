@@ -120,3 +120,34 @@ def test_escape_that_ends_the_composition_of_a_word_does_not_stop_an_answer(
         page.evaluate(PRESS, {"key": "Escape", **composing})
         held.answer()
         assert page.locator(".wrong:visible").count() == 0
+
+
+# Pastes texts, by type, and an image.
+PASTE = """(texts) => {
+  const clipboardData = new DataTransfer();
+  for (const [type, text] of Object.entries(texts)) clipboardData.setData(type, text);
+  clipboardData.items.add(new File(["\\x89PNG"], "image.png", { type: "image/png" }));
+  return document.querySelector("#question").dispatchEvent(
+    new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_text_is_pasted_without_its_image(browser: Any) -> None:
+    """Office programs put an image of the text on the clipboard too."""
+    with listening() as url, page_of(browser, url) as page:
+        assert page.evaluate(PASTE, {"text/plain": "tea", "text/html": "<b>tea</b>"})  # left to it
+        assert page.locator("#waiting button").count() == 0
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"text/html": "<img src='tea.png'>"},  # an image of a page
+        {"text/plain": "image.png"},  # a file with its name
+        {"text/plain": "\n", "text/html": "<img src='tea.png'>"},  # an image of a document
+    ],
+)
+def test_an_image_is_pasted_and_not_the_text_beside_it(browser: Any, texts: dict[str, str]) -> None:
+    with listening() as url, page_of(browser, url) as page:
+        assert not page.evaluate(PASTE, texts)
+        page.locator("#waiting button").wait_for()

@@ -5,6 +5,9 @@ import { $, makeButton } from "./dom.js";
 
 const TALLEST = 0.3; // of the window
 
+// Whether a text was copied. Office programs add an image of it; images come with markup or their name only.
+const holdsText = (copied) => copied.types.includes("text/html") && copied.getData("text/plain").trim() !== "";
+
 export class Composer {
   files = [];
   said = {}; // what was said in sounds, corrected, of a question that is asked again
@@ -29,7 +32,7 @@ export class Composer {
     });
     addEventListener("paste", (event) => {
       const { files } = event.clipboardData;
-      if (!files.length) return;
+      if (!files.length || holdsText(event.clipboardData)) return;
       event.preventDefault(); // else its name is pasted too
       this.add([...files]);
     });

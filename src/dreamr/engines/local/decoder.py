@@ -29,6 +29,11 @@ class Decoder(Protocol):
         """
         ...
 
+    @property
+    def dtype(self) -> str:
+        """Type in which passes of many rows multiply, such as 'bfloat16'."""
+        ...
+
     def __call__(self, parts: Sequence[Part]) -> list[torch.Tensor]:
         """Run parts and return the hidden rows, after the final norm, that each part requests.
 

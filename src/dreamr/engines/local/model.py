@@ -91,8 +91,7 @@ class LocalModel:
     @property
     def dtype(self) -> str:
         """Type in which passes of many rows multiply, such as 'bfloat16'."""
-        rounded = isinstance(self.decoder, NumpyDecoder) and self.decoder.bfloat16
-        return "bfloat16" if rounded else str(self.hf.dtype).removeprefix("torch.")
+        return self.decoder.dtype
 
     @property
     def takes_images(self) -> bool:
@@ -221,7 +220,7 @@ class LocalModel:
         few, many = (self._two_passes(modules, rows[:, :count]) for count in (_FEW, _MANY))
         if torch.allclose(few, self._two_passes(decoder, rows[:, :_FEW]), 1e-3, 1e-4):
             self.decoder = decoder
-        if decoder.bfloat16:
+        if decoder.dtype == "bfloat16":
             error = (self._two_passes(decoder, rows) - many).norm()
             if not error <= _ROUNDED * many.norm():
                 decoder.use_float32()

@@ -47,6 +47,11 @@ class TorchDecoder:
         """Whether parts of several sequences can share a forward pass."""
         return self._packs
 
+    @property
+    def dtype(self) -> str:
+        """Type of the module, such as 'bfloat16', in which all passes multiply."""
+        return str(self._module.dtype).removeprefix("torch.")
+
     def watch(self, interrupted: Callable[[], bool]) -> None:
         """Register a function that can abort forward passes; see `Decoder.watch`."""
         self._interrupted = interrupted

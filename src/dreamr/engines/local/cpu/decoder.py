@@ -77,9 +77,9 @@ class NumpyDecoder:
         self._tables = _tables(model)
 
     @property
-    def bfloat16(self) -> bool:
-        """Whether passes of many rows multiply in bfloat16."""
-        return self._rows.bfloat16
+    def dtype(self) -> str:
+        """Type in which passes of many rows multiply: 'float32' or 'bfloat16'."""
+        return "bfloat16" if self._rows.bfloat16 else "float32"
 
     def use_float32(self) -> None:
         """Multiply in float32 in all passes."""

@@ -133,6 +133,7 @@ MODEL_RULES = (
         lambda o: not is_served(o.transcriber),
         "unless --transcriber is a server URL",
     ),
+    Unused(("hotwords",), lambda o: o.transcriber is None, "without --transcriber"),
 )
 
 # For commands that take all options of a run.
@@ -202,7 +203,6 @@ RUN_RULES = (
         lambda o: not o.model_defaults and is_set(o),
         "if an option of sampling is set",
     ),
-    Unused(("hotwords",), lambda o: o.transcriber is None, "without --transcriber"),
     *DEADLINE_RULES,
     *MODEL_RULES,
 )

@@ -47,6 +47,14 @@ def read(line: str) -> None:
     app(arguments, standalone_mode=False)
 
 
+@pytest.mark.parametrize(
+    "name", ["run", "serve", "bench", "calibrate", "doctor", "record", "measure"]
+)
+def test_commands_that_open_a_pair_take_all_options_of_its_models(name: str) -> None:
+    taken = {flag.name for declared in COMMANDS[name][0] for flag in declared.flags()}
+    assert taken.issuperset(MODEL_OPTIONS)
+
+
 URL = "http://gpu1:8000/v1"
 
 

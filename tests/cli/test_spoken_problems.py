@@ -20,6 +20,7 @@ HEARD = "It is for Ann."
 PROBLEMS = 20
 CALIBRATE = ["calibrate", "--by", "answers", "--reference", "target", "--final-answer", "draft"]
 CALIBRATE += ["--problems", str(PROBLEMS), "--risk", "0.2"]
+MEASURE = ["train", "measure", "--problems", "2"]
 BENCH = ["bench", "run", "--method", "target", "--method", "fpsr", "--limit", "2"]
 
 
@@ -35,7 +36,8 @@ def task(tmp_path: Path) -> str:
 
 
 def deaf(seen: list[Conversation]) -> Pair:
-    return Pair(target=noting(seen).target | DEAF, draft=DEAF)
+    noted = noting(seen).target | DEAF
+    return Pair(target=noted, draft=noted)
 
 
 def texts(conversation: Conversation) -> str:
@@ -43,19 +45,20 @@ def texts(conversation: Conversation) -> str:
     return " ".join(part.text for part in parts if isinstance(part, Text))
 
 
-@pytest.mark.parametrize("command", [CALIBRATE, BENCH], ids=["calibrate", "bench"])
+@pytest.mark.parametrize("command", [CALIBRATE, MEASURE, BENCH], ids=lambda command: command[0])
 def test_the_models_get_the_words_that_a_server_heard(
     command: list[str], task: str, tmp_path: Path
 ) -> None:
     served, seen = TranscriptionServed(text=HEARD), list[Conversation]()
     out = str(tmp_path / "out")
     with on_socket(served) as url:
-        flags = ["--task", task, "--transcriber", url, "--out", out]
+        flags = ["--task", task, "--transcriber", url, "--hotwords", "Ann, Bo", "--out", out]
         assert main([*command, *flags], open_model=deaf(seen)) == 0
     assert seen
     assert not any(conversation.sounds for conversation in seen)
     assert all(HEARD in texts(conversation) for conversation in seen)
     assert len(served.forms) == 1, "the same sound is transcribed once"
+    assert served.forms[0]["prompt"] == b"Ann, Bo"
 
 
 def test_a_calibration_without_a_transcriber_says_how_to_name_one(

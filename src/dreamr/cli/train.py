@@ -23,7 +23,7 @@ from dreamr._messages import short_path
 from dreamr._numbers import three_digits
 from dreamr._option_rules import DRAFT_REVISION_RULE, MODEL_RULES, RUN_RULES
 from dreamr._option_specs import BadOption, OptionRules, OptionSpec, Unused, option_specs
-from dreamr._options import RunOptions
+from dreamr._options import MODEL_OPTIONS, RunOptions
 from dreamr._output_files import Output
 from dreamr._plugins import import_plugins
 from dreamr._provenance import provenance
@@ -114,11 +114,8 @@ _RULES = {
 _SHOWN = ("loss", "reward", "acceptance", "right", "tokens", "steps", "preferred")
 # Options of a run for a draft that solves problems alone and greedily, and a target that grades.
 _OF_A_DRAFT = (
-    "threshold", "target", "draft", "target_model", "draft_model", "revision", "draft_revision",
-    "judge_prompt", "thinking",
-    "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device", "dtype",
-    "draft_dtype", "threads", "untrained",
-    "max_tokens", "seed", "transcriber", "transcriber_model",
+    *MODEL_OPTIONS, "threshold", "max_tokens", "seed",
+    "transcriber", "transcriber_model", "hotwords",
 )  # fmt: skip
 
 
@@ -286,7 +283,13 @@ async def _measured(
         stack.push_async_callback(speech.aclose)
         await speech.start(options.transcriber, options.transcriber_model)
         return await measure(
-            tasks, draft, grader, most_tokens=options.max_tokens, speech=speech, on_done=show
+            tasks,
+            draft,
+            grader,
+            most_tokens=options.max_tokens,
+            speech=speech,
+            hotwords=options.hotwords,
+            on_done=show,
         )
 
 

@@ -27,6 +27,7 @@ async def measure(
     *,
     most_tokens: int = 1024,
     speech: PairSpeech | None = None,
+    hotwords: str = "",
     on_done: Callable[[int, str], None] = lambda done, name: None,
 ) -> dict[str, dict[str, float]]:
     """Let a draft solve problems alone, greedily, and let the target judge every step.
@@ -39,6 +40,7 @@ async def measure(
         grader: Target that judges the steps.
         most_tokens: Maximum tokens of a completion.
         speech: Transcribes the sounds of problems for models that do not hear.
+        hotwords: Words that are likely in the sounds.
         on_done: Called with the number of finished problems and the task of the last one.
 
     Returns:
@@ -59,7 +61,7 @@ async def measure(
         rollouts, too_long = list[Rollout](), list[ContextTooLong]()
         for first in range(0, len(items), _BLOCK):
             block = items[first : first + _BLOCK]
-            written = await _write(block, draft, grader, most_tokens, speech)
+            written = await _write(block, draft, grader, most_tokens, speech, hotwords)
             rollouts += await grader.grade([x for x in written if isinstance(x, Completion)])
             too_long += [x for x in written if isinstance(x, ContextTooLong)]
             done += len(block)
@@ -77,14 +79,19 @@ async def measure(
 
 
 async def _write(
-    items: Items, draft: Model, grader: Grader, most_tokens: int, speech: PairSpeech
+    items: Items,
+    draft: Model,
+    grader: Grader,
+    most_tokens: int,
+    speech: PairSpeech,
+    hotwords: str,
 ) -> Sequence[Completion | ContextTooLong]:
     """Solve problems; for one that exceeds the draft's context, its error is returned."""
     sampling = SamplingParams(max_tokens=most_tokens)
 
     async def one(item: Item) -> Completion | ContextTooLong:
         engines: dict[Role, Engine] = {"draft": draft.engine, "target": grader.targets[0]}
-        conversation, _ = await speech.written(item.conversation, engines)
+        conversation, _ = await speech.written(item.conversation, engines, hotwords=hotwords)
         item = replace(item, conversation=conversation)
         try:
             return await write(draft.engine, item, grader.step_format, sampling)

@@ -137,7 +137,7 @@ async def calibrate(
         speech = PairSpeech()
         stack.push_async_callback(speech.aclose)
         await speech.start(run.transcriber, run.transcriber_model)
-        items = [await _heard(item, target, draft, speech) for item in items]
+        items = [await _heard(item, target, draft, speech, run.hotwords) for item in items]
         find = _by_answers if options.by == "answers" else _by_steps
         tested = await find(options, run, items, target, draft, on_progress)
     if tested.chosen is None:
@@ -146,10 +146,12 @@ async def calibrate(
     return Calibration(options, tested, _profile(options, run, data, tested.chosen))
 
 
-async def _heard(item: Item, target: Model, draft: Model, speech: PairSpeech) -> Item:
+async def _heard(
+    item: Item, target: Model, draft: Model, speech: PairSpeech, hotwords: str
+) -> Item:
     """Return a problem with transcripts in place of its sounds, if a model does not hear."""
     engines: dict[Role, Engine] = {"target": target.engine, "draft": draft.engine}
-    conversation, _ = await speech.written(item.conversation, engines)
+    conversation, _ = await speech.written(item.conversation, engines, hotwords=hotwords)
     return replace(item, conversation=conversation)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from dreamr._option_specs import BadOption, Conflict, OptionSpec, Unused, check_options
+from dreamr._options import MODEL_OPTIONS
 from dreamr.evaluation.calibration.families import KINDS
 from dreamr.evaluation.tasks.options import Plugin, ProblemCount, ProblemSeed, TaskNames
 from dreamr.gate import Bounds, Reference
@@ -14,11 +15,9 @@ _GUARANTEE = "Guarantee"
 
 # Options of a run that a calibration uses.
 RUN_OPTIONS = (
-    "window", "fallback", "final_answer", "deterministic", "max_steps",
-    "target", "draft", "target_model", "draft_model", "revision", "draft_revision", "judge_prompt",
-    "thinking", "answer_marker", "delimiter", "min_step_tokens", "device", "draft_device",
-    "dtype", "draft_dtype", "threads", "untrained", "max_tokens",
-    "target_confidence", "min_label_mass", "transcriber", "transcriber_model",
+    *MODEL_OPTIONS, "window", "fallback", "final_answer", "deterministic", "max_steps",
+    "max_tokens", "target_confidence", "min_label_mass",
+    "transcriber", "transcriber_model", "hotwords",
 )  # fmt: skip
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from dreamr._option_specs import Conflict, OptionSpec, Unused
+from dreamr.runner import OnDeadline
 
 LOAD = "Load"
 
@@ -26,7 +27,7 @@ DeadlineSeconds: TypeAlias = Annotated[
     ),
 ]
 DeadlinePolicy: TypeAlias = Annotated[
-    Literal["best", "error"],
+    OnDeadline,
     OptionSpec("At the deadline: best (the best answer so far) or error (and verify all).", LOAD),
 ]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from dreamr._option_specs import OptionSpec
 from dreamr.conversation import MAX_FRAMES
+from dreamr.conversation.media_options import FrameChoice, PdfTextMode
+from dreamr.runner.config import NativeVideoMode
 
 ATTACHMENTS = "Attachments"
 
@@ -14,7 +16,7 @@ Pages: TypeAlias = Annotated[
     OptionSpec("Pages of a PDF, such as 1-3,7 or 5-.", ATTACHMENTS, shown="the first 8"),
 ]
 PdfText: TypeAlias = Annotated[
-    Literal["auto", "on", "off"],
+    PdfTextMode,
     OptionSpec(
         "Text layer of PDF pages beside their images: auto (where there is one), on or off.",
         ATTACHMENTS,
@@ -24,7 +26,7 @@ Frames: TypeAlias = Annotated[
     int, OptionSpec("Number of frames of a video.", ATTACHMENTS, 1, MAX_FRAMES)
 ]
 FramesBy: TypeAlias = Annotated[
-    Literal["even", "scenes"],
+    FrameChoice,
     OptionSpec("Frames of a video: even (evenly spaced) or scenes (after changes).", ATTACHMENTS),
 ]
 Fps: TypeAlias = Annotated[
@@ -47,7 +49,7 @@ DraftFrames: TypeAlias = Annotated[
     ),
 ]
 NativeVideo: TypeAlias = Annotated[
-    Literal["off", "target", "both"],
+    NativeVideoMode,
     OptionSpec(
         "Send video files to servers as they are: off (frames instead), target, or both models.",
         ATTACHMENTS,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from dreamr._option_specs import BadOption
 from dreamr.conversation.page_ranges import PageRanges
+
+PdfTextMode: TypeAlias = Literal["auto", "on", "off"]
+FrameChoice: TypeAlias = Literal["even", "scenes"]
 
 PIXELS = 2**20  # of a page or frame, unless chosen otherwise
 FIRST_PAGES = 8  # read of a document, unless pages are chosen
@@ -15,8 +18,7 @@ MAX_PAGES = 100  # of a document in a conversation
 MAX_FRAMES = 256  # of a video in a conversation
 MAX_SECONDS = 1800  # of sound
 MAX_PIXELS_READ = 2**24  # of a page or frame
-_TEXTS = ("auto", "on", "off")
-_CHOICES = ("even", "scenes")
+_TEXTS, _CHOICES = get_args(PdfTextMode), get_args(FrameChoice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,12 @@ class MediaOptions:
     """
 
     pages: str = ""
-    pdf_text: Literal["auto", "on", "off"] = "auto"
+    pdf_text: PdfTextMode = "auto"
     frames: int = 8
     fps: float | None = None
     sound: bool = True
     max_pixels: int | None = None
-    frames_by: Literal["even", "scenes"] = "even"
+    frames_by: FrameChoice = "even"
     keep_file: bool = False
 
     def __post_init__(self) -> None:

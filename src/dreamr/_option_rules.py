@@ -10,10 +10,7 @@ from dreamr._load_options import DEADLINE_CONFLICTS, DEADLINE_RULES
 from dreamr._option_specs import Conflict, Unused
 from dreamr._sampling import chosen, is_set, may_sample
 from dreamr.engines import is_served, model_names
-from dreamr.schedules import METHODS, method
-
-_GATED = ("fpsr", "sequential", "parse")  # the other methods have a gate of their own, or none
-
+from dreamr.schedules import GATED_METHODS, METHODS, method
 
 _LABELED = ("ratio", "adaptive", "cascade", "draft-first", "two-questions")
 
@@ -148,7 +145,7 @@ RUN_RULES = (
     ),
     Unused(
         ("final_answer",),
-        lambda o: o.method not in (*_GATED, "specreason"),
+        lambda o: o.method not in (*GATED_METHODS, "specreason"),
         "with --method {method}",
     ),
     Unused(
@@ -160,7 +157,7 @@ RUN_RULES = (
             "profile",
             "judge_prompt",
         ),
-        lambda o: o.method not in _GATED,
+        lambda o: o.method not in GATED_METHODS,
         "with --method {method}",
     ),
     Unused(
@@ -178,7 +175,7 @@ RUN_RULES = (
     Unused(("threshold",), lambda o: o.gate == "word", "with --gate word"),
     Unused(
         ("min_label_mass",),
-        lambda o: o.method not in (*_GATED, "lookahead"),
+        lambda o: o.method not in (*GATED_METHODS, "lookahead"),
         "with --method {method}",
     ),
     Unused(

@@ -30,7 +30,7 @@ from dreamr.schedules.protocol import (
     Warn,
     WriteAnswer,
 )
-from dreamr.schedules.registry import METHODS, Method, MethodName, by_name, method
+from dreamr.schedules.registry import GATED_METHODS, METHODS, Method, MethodName, by_name, method
 from dreamr.schedules.run_state import CONTEXT_FULL, DRAFT_FULL
 from dreamr.schedules.stages import STAGES, DeadlineStage, Stop, TimeShort
 from dreamr.schedules.text_watch import TextLimits
@@ -38,6 +38,7 @@ from dreamr.schedules.text_watch import TextLimits
 __all__ = [
     "CONTEXT_FULL",
     "DRAFT_FULL",
+    "GATED_METHODS",
     "METHODS",
     "STAGES",
     "AnswerWriter",

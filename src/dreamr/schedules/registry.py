@@ -66,6 +66,7 @@ _METHODS: Mapping[str, Method] = {
 }
 
 METHODS = tuple(_METHODS)
+GATED_METHODS = ("fpsr", "sequential", "parse")  # others have a gate of their own, or none
 
 
 def method(name: str) -> Method:

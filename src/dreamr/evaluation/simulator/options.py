@@ -21,13 +21,13 @@ from dreamr.evaluation.simulator.devices import Devices
 from dreamr.evaluation.simulator.machines import ModelPair, named_pair
 from dreamr.evaluation.simulator.scenario import STEPWISE, Scenario
 from dreamr.evaluation.simulator.script import Lengths
+from dreamr.schedules import GATED_METHODS
 
 _MODELS, _WORK, _MACHINE, _OUTPUT = "Models", "Work", "Devices", "What to show"
 # Defaults of a simulation are those of its parts.
 _SCENARIO, _DEVICES = Scenario(Costs.relative(1, 1)), Devices()
 _COMPARED = ("sequential", "lookahead", "fpsr")
 _GPU = "H100"
-_GATED = ("fpsr", "sequential", "parse")  # methods that can skip verification
 
 # Options of a run that a simulation uses.
 RUN_OPTIONS = ("window", "fallback", "resamples", "final_answer", "seed")
@@ -260,7 +260,9 @@ SIMULATE_RULES = (
         ("acceptance",), lambda o: o.sweep and o.models is not None, "with --sweep and --models"
     ),
     Unused(("resample_acceptance",), lambda o: not o.resamples, "without --resamples"),
-    Unused(("skipped_verification",), lambda o: o.method not in _GATED, "with --method {method}"),
+    Unused(
+        ("skipped_verification",), lambda o: o.method not in GATED_METHODS, "with --method {method}"
+    ),
     Unused(
         ("acceptance", "judge_cost"),
         lambda o: o.method in ("target", "draft"),

@@ -12,10 +12,14 @@ import pytest
 
 from dreamr import BadOption, RunOptions
 from dreamr._option_specs import option_specs
-from dreamr.engines import SamplingParams
+from dreamr.conversation import MediaOptions
+from dreamr.engines import ModelSource, SamplingParams
+from dreamr.engines.http import HttpOptions
 from dreamr.gate import AgreementGate, CascadeGate, RatioGate, SameGate, ScoreGate
-from dreamr.runner import Deadline
+from dreamr.runner import Deadline, RunConfig
 from dreamr.schedules import METHODS, ScheduleConfig
+
+URL = "http://gpu1:8000/v1"
 
 
 def test_every_option_has_a_knob_and_the_methods_are_those_that_exist() -> None:
@@ -119,14 +123,22 @@ def test_a_race_is_part_of_what_a_schedule_is_told() -> None:
 
 def test_an_option_has_one_default_wherever_it_stands() -> None:
     run = RunOptions()
-    for part in (ScheduleConfig(), SamplingParams()):
-        for field in dataclasses.fields(part):
-            # A switch, None: not set, and a choice by measured costs.
-            if field.name in ("token_reuse", "temperature", "resamples"):
-                continue
-            if hasattr(run, field.name):
-                assert getattr(part, field.name) == getattr(run, field.name), field.name
-    assert RatioGate().threshold == run.threshold
+    others: dict[object, set[str]] = {  # names that mean something else there
+        ScheduleConfig(): {"resamples"},  # None in a run: by measured costs
+        SamplingParams(): {"temperature", "token_reuse"},  # None: the model's; a switch
+        RunConfig(): {"gate"},  # the gate itself
+        ModelSource(role="target"): set(),
+        HttpOptions(URL): set(),
+        MediaOptions(): {"max_pixels"},  # of reading
+        Deadline(1.0): set(),
+        RatioGate(): set(),
+    }
+    for part, different in others.items():
+        declared: Any = part
+        shared = {one.name for one in dataclasses.fields(declared) if hasattr(run, one.name)}
+        assert shared > different, f"{part} shares no option"
+        for name in shared - different:
+            assert getattr(part, name) == getattr(run, name), (type(part), name)
 
 
 def test_only_a_cascade_of_its_own_can_trust_the_draft() -> None:

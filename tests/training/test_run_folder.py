@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,9 @@ def test_the_folder_of_another_training_is_refused_and_differences_are_named(
 
 
 def test_a_folder_without_a_checkpoint_can_be_taken_over(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "out", CONFIG)
-    RunFolder(tmp_path / "out", {**CONFIG, "steps": 20})
-    checkpoint(RunFolder(tmp_path / "out", CONFIG), 5)
+    for steps in (10, 20, 10):
+        folder = RunFolder(tmp_path / "out", {**CONFIG, "steps": steps})
+        assert json.loads((folder.path / "config.json").read_text())["steps"] == steps
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ def test_a_step_has_no_margins_unless_another_token_is_known_at_each_place() -> 
 def test_margins_stay_finite_for_impossible_tokens() -> None:
     found = margins([GivenToken("a", -9999.0, -0.0), GivenToken("b", -0.0, -9999.0)])
     assert (found.min_margin, found.mean_margin, found.surest_mismatch) == (0.0, 0.0, 1.0)
-    assert math.isfinite(found.logprob or 0.0)
+    assert found.logprob is not None
+    assert math.isfinite(found.logprob)
     assert margins([]).tokens == 0
 
 

@@ -116,6 +116,10 @@ def test_a_bench_without_samples_may_begin_with_other_weights(tmp_path: Path) ->
 def test_a_session_without_weights_says_nothing_about_them(folder: Path, models: object) -> None:
     (folder / "provenance.json").write_text(json.dumps([{"models": models}]))
     begin(folder, target="5e1f")
+    assert [entry["models"] for entry in read_sessions(folder)] == [
+        models,
+        session(target="5e1f")["models"],
+    ]
 
 
 def test_a_bench_that_is_refused_gives_its_folder_free(folder: Path) -> None:

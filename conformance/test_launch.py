@@ -20,6 +20,7 @@ from dreamr.pairs.running import PairState, read_state
 from dreamr.serving.launch.leftovers import marked
 from support.pair_files import write_pair_file
 
+pytestmark = pytest.mark.server
 START_SECONDS = 480.0  # on a busy machine
 END_SECONDS = 60.0
 ROLES = {"big": "target", "small": "draft"}

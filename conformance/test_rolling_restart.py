@@ -11,7 +11,7 @@ from support.redis_server import RedisServer, needs_redis
 from support.rolling import KINDS, Replica, restarted
 
 pytest.importorskip("redis")
-pytestmark = needs_redis
+pytestmark = [pytest.mark.server, needs_redis]
 REPLICAS, ROUNDS, CLIENTS = 3, 3, 1  # clients of each kind
 
 

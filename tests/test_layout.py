@@ -59,3 +59,9 @@ def test_a_long_function_is_named() -> None:
     text = "class Outer:\n    async def inner(self):\n        a = 1\n        b = 2\n"
     assert list(long_functions(text, 2)) == ["inner (line 2): 3 lines"]
     assert not list(long_functions(text, 3))
+
+
+def test_conformance_tests_bear_the_marker_of_tests_with_servers() -> None:
+    tests = {name: text for name, text in modules("conformance") if "/test_" in name}
+    assert tests
+    assert [name for name, text in tests.items() if "pytest.mark.server" not in text] == []

@@ -153,11 +153,11 @@ def parts(models: Mapping[str, Any], rounds: int) -> dict[str, dict[str, float]]
     if models["float32"].model.takes_images:
         from PIL import Image
 
-        picture = Image.new("RGB", (256, 256), "white")
+        image = Image.new("RGB", (256, 256), "white")
         times = []
         for _ in range(rounds):
             start = time.thread_time()
-            models["float32"].model.look(picture)
+            models["float32"].model.look(image)
             times.append(time.thread_time() - start)
         found["an image, before the prompt"]["float32"] = 1e3 * statistics.median(times)
     return found

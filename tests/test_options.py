@@ -22,7 +22,7 @@ from dreamr.schedules import METHODS, ScheduleConfig
 URL = "http://gpu1:8000/v1"
 
 
-def test_every_option_has_a_knob_and_the_methods_are_those_that_exist() -> None:
+def test_every_option_has_a_spec_and_the_methods_are_those_that_exist() -> None:
     assert list(option_specs(RunOptions)) == [
         field.name for field in dataclasses.fields(RunOptions)
     ]
@@ -115,7 +115,7 @@ def test_what_the_target_takes_of_a_rejected_step_can_be_chosen() -> None:
     ]
 
 
-def test_a_race_is_part_of_what_a_schedule_is_told() -> None:
+def test_resamples_are_an_option_of_the_schedule() -> None:
     assert RunOptions(resamples=2).run_config().options.resamples == 2
     with pytest.raises(BadOption, match="--resamples"):
         RunOptions(resamples=2, deterministic=True)
@@ -141,7 +141,7 @@ def test_an_option_has_one_default_wherever_it_stands() -> None:
             assert getattr(part, name) == getattr(run, name), (type(part), name)
 
 
-def test_only_a_cascade_of_its_own_can_trust_the_draft() -> None:
+def test_only_a_cascade_without_a_profile_can_skip_verification() -> None:
     gate = RunOptions(gate="cascade", draft_confidence=0.9).run_config().gate
     assert gate == CascadeGate(0.7, draft_confidence=0.9)
     with pytest.raises(BadOption, match="--gate cascade"):

@@ -15,7 +15,7 @@ _CHECK_SECONDS = 30.0  # for one check
 _ALWAYS_SHOWN = "worth it"
 
 
-async def examine(
+async def check_pairs(
     pairs: Mapping[str, RunOptions], open_model: OpenModel, show: Callable[[str], None]
 ) -> None:
     """Check the served models of pairs quickly, and show what is not as it should be.

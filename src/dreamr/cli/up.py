@@ -21,7 +21,7 @@ from dreamr._messages import short_path
 from dreamr._option_specs import BadOption, OptionSpec
 from dreamr._options import RunOptions
 from dreamr.cli import interrupts
-from dreamr.cli.brief_doctor import examine
+from dreamr.cli.brief_doctor import check_pairs
 from dreamr.cli.epilog import epilog
 from dreamr.cli.flags import Declared, command
 from dreamr.cli.screen import printable, stderr_console
@@ -163,7 +163,7 @@ async def _started(
         addresses = instance.state.addresses
         pairs = {name: file.run_options(name, addresses) for name in file.pairs}
         if options.doctor:
-            await examine(pairs, open_model, show)
+            await check_pairs(pairs, open_model, show)
         yield pairs
         instance.change(phase="stopping")
 

@@ -35,7 +35,7 @@ class PartSplitter:
         self._text = ""
         self._tokens = 0
         self._logprob: float | None = 0.0
-        self._least: float | None = 0.0
+        self._min_logprob: float | None = 0.0
         self._entropy: float | None = None
         self._opened = False  # whether a token of the current step has arrived
         self._done = False
@@ -66,7 +66,7 @@ class PartSplitter:
         text: str,
         tokens: int,
         logprob: float | None = None,
-        least: float | None = None,
+        min_logprob: float | None = None,
         entropy: float | None = None,
     ) -> list[Step]:
         """Add the next chunk and return the steps that it completes.
@@ -75,7 +75,7 @@ class PartSplitter:
             text: Text of the chunk.
             tokens: Number of its tokens.
             logprob: Sum of their log-probabilities (nats), None if unknown.
-            least: Lowest of their log-probabilities (nats), None if unknown.
+            min_logprob: Lowest of their log-probabilities (nats), None if unknown.
             entropy: Entropy (nats) at the first of them, None if unknown.
         """
         if tokens and not self._opened:
@@ -84,7 +84,7 @@ class PartSplitter:
         self._text += text
         tags = self._thoughts.push(text)
         if text or tokens:
-            self._weigh(logprob, least)
+            self._weigh(logprob, min_logprob)
         if (  # fast path: nearly every token is inside a step
             self._is_answer is False
             and not tags
@@ -103,21 +103,26 @@ class PartSplitter:
             steps.append(self._cut(end, Ending.DELIMITER))
             if self._text:  # its first token came in the middle of this chunk
                 self._opened = True
-                self._weigh(None if logprob is None else 0.0, least)
+                self._weigh(None if logprob is None else 0.0, min_logprob)
         self._tokens = share.rest
         if not self._done and self._tokens >= self._cap:
             self._done = bool(self._is_answer)
             steps.append(self._cut(len(self._text), Ending.CAP))
         return steps
 
-    def _weigh(self, logprob: float | None, least: float | None) -> None:
+    def _weigh(self, logprob: float | None, min_logprob: float | None) -> None:
         """Add a chunk's log-probabilities to the current step; unknown ones make it unknown."""
-        if logprob is None or least is None or self._logprob is None or self._least is None:
-            self._logprob = self._least = None
+        if (
+            logprob is None
+            or min_logprob is None
+            or self._logprob is None
+            or self._min_logprob is None
+        ):
+            self._logprob = self._min_logprob = None
             return
         self._logprob += logprob
-        if not least >= self._least:  # written so that a NaN is kept
-            self._least = least
+        if not min_logprob >= self._min_logprob:  # written so that a NaN is kept
+            self._min_logprob = min_logprob
 
     def finish(self, *, truncated: bool = False) -> Step | None:
         """End the stream and return the last step, if there is one.
@@ -144,11 +149,11 @@ class PartSplitter:
 
     def _cut(self, end: int, ending: Ending) -> Step:
         step = Step(
-            self._text[:end], self._tokens, ending, self._logprob, self._least, self._entropy
+            self._text[:end], self._tokens, ending, self._logprob, self._min_logprob, self._entropy
         )
         self._text = self._text[end:]
         self._tokens = 0
-        self._logprob = self._least = 0.0
+        self._logprob = self._min_logprob = 0.0
         self._opened, self._entropy = False, None
         self._start += end
         while self._tags and self._tags[0][0] <= self._start:

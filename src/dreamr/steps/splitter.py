@@ -59,7 +59,7 @@ class StepSplitter:
         text: str,
         tokens: int,
         logprob: float | None = None,
-        least: float | None = None,
+        min_logprob: float | None = None,
         entropy: float | None = None,
     ) -> list[Step]:
         """Add the next chunk and return the steps that it completes.
@@ -68,10 +68,10 @@ class StepSplitter:
             text: Text of the chunk.
             tokens: Number of its tokens.
             logprob: Sum of their log-probabilities (nats), None if unknown.
-            least: Lowest of their log-probabilities (nats), None if unknown.
+            min_logprob: Lowest of their log-probabilities (nats), None if unknown.
             entropy: Entropy (nats) at the first of them, None if unknown.
         """
-        parts = self._parts.push(text, tokens, logprob, least, entropy)
+        parts = self._parts.push(text, tokens, logprob, min_logprob, entropy)
         if not parts and self._short is None:  # nearly every token
             return []
         steps = [step for part in parts for step in self._join(part)]

@@ -14,7 +14,7 @@ from dreamr.conversation import Conversation
 from dreamr.engines import SamplingParams
 from dreamr.engines.local.ipc import (
     Cancel,
-    Extend,
+    ExtendJudge,
     Failed,
     Forget,
     JudgeReply,
@@ -215,10 +215,10 @@ def test_a_stream_is_served_while_its_own_conversation_is_always_judged(serve: O
 def test_a_judge_call_can_be_extended_until_it_begins(serve: Open) -> None:
     scheduler, sent = serve()
     scheduler.handle(JudgeRequest(1, 0, (), ("One.",)))
-    scheduler.handle(Extend(1, ("Two.",)))
-    scheduler.handle(Extend(1, ("Three.",)))
+    scheduler.handle(ExtendJudge(1, ("Two.",)))
+    scheduler.handle(ExtendJudge(1, ("Three.",)))
     drain(scheduler)
-    scheduler.handle(Extend(1, ("Four.",)))
+    scheduler.handle(ExtendJudge(1, ("Four.",)))
     assert drain(scheduler) == 0
     scheduler.handle(JudgeRequest(2, 0, (), ("One.", "Two.", "Three.")))
     drain(scheduler)

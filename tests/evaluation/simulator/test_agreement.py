@@ -10,8 +10,8 @@ from dreamr.evaluation.simulator.clock import Clock
 from dreamr.evaluation.simulator.devices import Device
 from dreamr.evaluation.simulator.driver import VirtualRun
 from dreamr.schedules import Schedule, ScheduleConfig, by_name
-from support.ahead import Ahead
 from support.even_scripts import TOKENS, even_script
+from support.unlimited_fpsr import UnlimitedFpsr
 
 CLOSE = 0.03
 GRID = [(a, c, v) for a in (0.526, 0.7, 0.9) for c in (0.125, 0.4) for v in (0.0, 0.05, 0.3)]
@@ -85,7 +85,7 @@ def drive(schedule: Schedule, steps: int, a: float, c: float, v: float) -> float
 def test_a_schedule_with_many_calls_and_lanes_gives_the_known_figures(
     a: float, v: float, window: int, figure: float
 ) -> None:
-    schedule = Ahead(ScheduleConfig(window=window, max_steps=1000, max_tokens=10**6))
+    schedule = UnlimitedFpsr(ScheduleConfig(window=window, max_steps=1000, max_tokens=10**6))
     assert drive(schedule, 1000, a, 0.125, v) == pytest.approx(figure, rel=CLOSE)
 
 

@@ -236,7 +236,7 @@ def decoded_twice(
     """Return what one file is decoded to with each salt, and how often it was read."""
     reads = 0
     read_file = media.read_attachment_isolated
-    read_picture = media.read_image
+    read_image = media.read_image
 
     async def file_read(*given: Any, **named: Any) -> Any:
         nonlocal reads
@@ -246,7 +246,7 @@ def decoded_twice(
     def image_read(*given: Any, **named: Any) -> Any:
         nonlocal reads
         reads += 1
-        return read_picture(*given, **named)
+        return read_image(*given, **named)
 
     monkeypatch.setattr(media, "read_attachment_isolated", file_read)
     monkeypatch.setattr(media, "read_image", image_read)

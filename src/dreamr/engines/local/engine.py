@@ -19,7 +19,7 @@ from dreamr.engines.local.ipc import (
     Cancel,
     CountReply,
     CountRequest,
-    Extend,
+    ExtendJudge,
     Failed,
     Frames,
     JudgeReply,
@@ -278,7 +278,7 @@ class LocalEngine(AnswersLocally, ClosingEngine):
 
     def _extend(self, number: int, text: str) -> None:
         if number in self._calls and self._lost is None:
-            self._send(Extend(number, (text,)))
+            self._send(ExtendJudge(number, (text,)))
 
     def _end_call(self, number: int, *, cancel: bool) -> None:
         """Remove a call, and with `cancel` tell the worker to stop it."""

@@ -119,7 +119,7 @@ class CountRequest(NamedTuple):
     key: int
 
 
-class Extend(NamedTuple):
+class ExtendJudge(NamedTuple):
     """More candidates for a JudgeRequest; ignored once it has begun."""
 
     call: int
@@ -190,7 +190,7 @@ class Piece(NamedTuple):
 
 
 class JudgeReply(NamedTuple):
-    """Evidence for the candidates of a JudgeRequest, and of each Extend that came in time."""
+    """Evidence for the candidates of a JudgeRequest, and of each ExtendJudge that came in time."""
 
     call: int
     evidence: tuple[Evidence, ...]
@@ -217,7 +217,7 @@ class Failed(NamedTuple):
     message: str
 
 
-_PLAIN = (Piece, Taken, Cancel, Extend)
+_PLAIN = (Piece, Taken, Cancel, ExtendJudge)
 _KINDS = {kind: number for number, kind in enumerate(_PLAIN)}
 _PICKLED = len(_PLAIN)
 

@@ -34,7 +34,7 @@ from dreamr.engines.local.ipc import (
     Cancel,
     CountReply,
     CountRequest,
-    Extend,
+    ExtendJudge,
     Failed,
     Forget,
     JudgeReply,
@@ -129,7 +129,7 @@ class Scheduler:
                 self._judges.append((message, self._touch(message.key)))
             case CountRequest(call, key):
                 self._guarded(call, partial(self._count, call, self._touch(key)))
-            case Extend(call, candidates):
+            case ExtendJudge(call, candidates):
                 self._extend(call, candidates)
             case Taken(call, tokens):
                 self._grant(call, tokens)

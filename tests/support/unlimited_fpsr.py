@@ -35,7 +35,7 @@ class _Drafted:
     verdict: Verdict | None = None
 
 
-class Ahead:
+class UnlimitedFpsr:
     def __init__(self, options: ScheduleConfig) -> None:
         self.options = options
         self.prefix: list[str] = []

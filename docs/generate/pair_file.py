@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dreamr.pairs.shape_of_file import FILE, GATEWAY, LAUNCH, MODEL, PAIR
-from dreamr.pairs.shapes import Record
+from dreamr.pairs.shapes import FieldsOf
 
 _HEAD = (
     "# Pair file",
@@ -33,7 +33,7 @@ def page() -> str:
     return "\n\n".join([*_HEAD, *(_section(title, record) for title, record in sections)]) + "\n"
 
 
-def _section(title: str, record: Record) -> str:
+def _section(title: str, record: FieldsOf) -> str:
     schema = record.schema()
     lines = ["| key | value | default | |", "|---|---|---|---|"]
     for key, shape in schema["properties"].items():

@@ -10,7 +10,7 @@ from dreamr._option_specs import OptionSpec, option_specs
 from dreamr._options import RunOptions
 from dreamr.pairs.declaration import EngineName
 from dreamr.pairs.option_values import Value
-from dreamr.pairs.shapes import ListOf, MapOf, OneOrMore, Record, Text
+from dreamr.pairs.shapes import FieldsOf, ListOf, MapOf, OneOrMore, Text
 from dreamr.serving.options import ServeOptions
 
 # Options of a run that the models of the file set.
@@ -71,7 +71,7 @@ def _for_model(key: str) -> str | None:
     return 'write it in "launch"' if key in LAUNCH.fields and key not in MODEL.fields else None
 
 
-LAUNCH = Record(
+LAUNCH = FieldsOf(
     "A server that dreamr up starts.",
     {
         "engine": _option(
@@ -108,7 +108,7 @@ LAUNCH = Record(
     },
     required=("engine", "model"),
 )
-MODEL = Record(
+MODEL = FieldsOf(
     "A model: the address of a server that runs, or how to start one.",
     {
         "url": OneOrMore(
@@ -128,7 +128,7 @@ MODEL = Record(
     needs={"model": "url", "replicas": "launch"},
     elsewhere=_for_model,
 )
-PAIR = Record(
+PAIR = FieldsOf(
     "A pair of models, or a plain model, and the options of its runs.",
     {
         "target": Text("Name of the model that judges."),
@@ -138,8 +138,8 @@ PAIR = Record(
     some_of=("target", "draft"),
     elsewhere=_for_pair,
 )
-GATEWAY = Record("Options of the gateway.", GATEWAY_FIELDS, elsewhere=_for_gateway)
-FILE = Record(
+GATEWAY = FieldsOf("Options of the gateway.", GATEWAY_FIELDS, elsewhere=_for_gateway)
+FILE = FieldsOf(
     "Models, the pairs that they form, and the gateway that serves them.",
     {
         "name": Text(

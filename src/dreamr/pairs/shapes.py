@@ -200,7 +200,7 @@ class MapOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class FieldsOf:
     """A mapping with known keys.
 
     Attributes:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
 from dreamr.errors import DreamrError
 
@@ -42,6 +43,15 @@ async def gather_bounded(
     if failures:
         raise failures[0]
     return [found[place] for place in range(len(found))]
+
+
+async def cancel_tasks(group: TaskGroup) -> None:
+    """Cancel the tasks of a group and leave it.
+
+    It leaves without the error of the block, which the group would wrap in an exception group.
+    """
+    group.cancel_scope.cancel()
+    await group.__aexit__(None, None, None)
 
 
 def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

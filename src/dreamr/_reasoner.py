@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from dreamr._concurrency import root_cause
+from dreamr._concurrency import cancel_tasks, root_cause
 from dreamr._from_pair import FromPair
 from dreamr._load import PairLoad, Shaped
 from dreamr._options import RunOptions
@@ -126,9 +126,7 @@ class Reasoner(FromPair):
         tasks, self._tasks = self._tasks, None
         try:
             if tasks is not None:
-                tasks.cancel_scope.cancel()
-                # Without the error of the block, which it would wrap in an exception group.
-                await tasks.__aexit__(None, None, None)
+                await cancel_tasks(tasks)
         finally:
             await self._aclose()
 

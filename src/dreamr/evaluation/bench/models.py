@@ -11,7 +11,7 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
-from dreamr._concurrency import gather_bounded
+from dreamr._concurrency import cancel_tasks, gather_bounded
 from dreamr._load import PairLoad
 from dreamr._options import RunOptions
 from dreamr._profiles import open_profile
@@ -83,9 +83,7 @@ class Models:
         tasks, self._tasks = self._tasks, None
         try:
             if tasks is not None:
-                tasks.cancel_scope.cancel()
-                # Without the error of the block, which it would wrap in an exception group.
-                await tasks.__aexit__(None, None, None)
+                await cancel_tasks(tasks)
         finally:
             await self._aclose()
 

@@ -41,5 +41,15 @@ def read(served: Reachable, *prefix: str, options: Any = None, **sampling: Any) 
     return use(served, work, **(options or {}))
 
 
+async def written(
+    engine: HttpEngine, talk: Conversation = TALK, *prefix: str, **sampling: Any
+) -> str:
+    """Return what a model writes after a prefix."""
+    params = SamplingParams(**sampling)
+    chunks = [chunk async for chunk in engine.stream(Context(talk, prefix), params)]
+    assert sum(chunk.tokens for chunk in chunks) <= params.max_tokens
+    return text(chunks)
+
+
 def text(chunks: list[Chunk]) -> str:
     return "".join(chunk.text for chunk in chunks)

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from dreamr.conversation import Conversation, Document, Image, Text, Turn, Video
-from dreamr.engines import Capabilities, Context, SamplingParams
+from dreamr.engines import Capabilities, Context
 from dreamr.engines.http import HttpEngine
 from dreamr.engines.http.media_files import ImageLimits, MediaFiles
 from dreamr.engines.http.media_parts import Template, image_part, sound_part
@@ -18,7 +18,7 @@ from dreamr.engines.http.routes import CarriedRoute, ChatRoute, TextRoute
 from dreamr.engines.http.servers import SGLANG, VLLM
 from dreamr.errors import EngineError, Unsupported
 from support.served import FORGETFUL, THINKING, Served
-from support.served_calls import use
+from support.served_calls import use, written
 from support.sounds import SoundServed, sound
 
 IMAGE = Image(bytes([7]) * 64 * 64 * 3, 64, 64)
@@ -36,14 +36,9 @@ def hearing(served: Served, talk: Conversation = SPOKEN) -> Capabilities:
     return use(served, work)
 
 
-async def read(engine: HttpEngine, talk: Conversation = SPOKEN, *prefix: str) -> str:
-    stream = engine.stream(Context(talk, prefix), SamplingParams())
-    return "".join([chunk.text async for chunk in stream])
-
-
 def test_parts_keep_their_order_and_the_sound_is_a_wav_file() -> None:
     served = SoundServed(script=SCRIPT)
-    assert use(served, read) == SCRIPT
+    assert use(served, lambda engine: written(engine, SPOKEN)) == SCRIPT
     parts = served.heard[-1]["messages"][0]["content"]
     assert [part["type"] for part in parts] == ["text", "input_audio", "image_url", "text"]
     given = parts[1]["input_audio"]
@@ -55,7 +50,7 @@ def test_a_spoken_question_is_sent_without_an_empty_text() -> None:
     served = SoundServed(script=SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
-        assert await read(engine, Conversation.from_prompt("", IMAGE, SOUND)) == SCRIPT
+        assert await written(engine, Conversation.from_prompt("", IMAGE, SOUND)) == SCRIPT
 
     use(served, work)
     parts = served.heard[-1]["messages"][0]["content"]
@@ -91,8 +86,8 @@ def test_a_server_is_tried_once_with_a_sound_of_its_own_before_the_first() -> No
     async def work(engine: HttpEngine) -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
-                tasks.start_soon(read, engine)
-        await read(engine)
+                tasks.start_soon(written, engine, SPOKEN)
+        await written(engine, SPOKEN)
 
     use(served, work)
     tries = [body for body in served.heard if "Listen" not in str(body)]
@@ -104,7 +99,7 @@ def test_a_conversation_without_sound_tries_nothing() -> None:
     served = SoundServed(script=SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
-        await read(engine, Conversation.from_prompt("What is it?", IMAGE))
+        await written(engine, Conversation.from_prompt("What is it?", IMAGE))
         assert engine.capabilities.hears is None
 
     use(served, work)
@@ -143,7 +138,11 @@ def test_templates_whose_route_takes_no_sound_are_refused_or_answered_in_chat(
 
 def test_calls_with_a_sound_to_a_model_that_does_not_hear_say_why() -> None:
     async def work(engine: HttpEngine) -> None:
-        for call in (read(engine), engine.count(SPOKEN), engine.judge(Context(SPOKEN), ["A."])):
+        for call in (
+            written(engine, SPOKEN),
+            engine.count(SPOKEN),
+            engine.judge(Context(SPOKEN), ["A."]),
+        ):
             with pytest.raises(Unsupported, match="tiny takes no sound: its server ignores sound"):
                 await call
 

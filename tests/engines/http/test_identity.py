@@ -16,7 +16,7 @@ from dreamr.schedules import ScheduleConfig
 from dreamr.trace import Note, Result
 from support.scoring import Scoring
 from support.served import Json, Served
-from support.served_calls import TALK, use
+from support.served_calls import TALK, use, written
 from support.templated import Templated
 
 SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
@@ -25,11 +25,6 @@ SCRIPT = "Two and two.\n\nThat makes four.\n\nAnswer: 4"
 def swap(served: Served) -> None:
     """Serve another model at the same address."""
     served.models, served.answers_as, served.script = ("other",), "other", "Nine.\n\nAnswer: 9"
-
-
-async def written(engine: HttpEngine, *prefix: str) -> str:
-    stream = engine.stream(Context(TALK, prefix), SamplingParams())
-    return "".join([chunk.text async for chunk in stream])
 
 
 def test_nothing_of_another_model_is_used() -> None:

@@ -16,14 +16,14 @@ import pytest
 
 from dreamr import Reasoner, RunOptions
 from dreamr.conversation import Conversation, fitting_size, read_image
-from dreamr.engines import Context, SamplingParams
+from dreamr.engines import Context
 from dreamr.engines.http import HttpEngine, media_files
 from dreamr.engines.http.media_memory import MOST_MISSES
 from dreamr.engines.http.media_parts import MediaReference
 from dreamr.errors import ContextTooLong, EngineError, EngineLost
 from support.image_served import ImageServed
 from support.served import Json
-from support.served_calls import use
+from support.served_calls import use, written
 from support.sockets import on_socket
 
 STEPS = [f"In line {number} the price is {number}.50, so the sum grows.\n\n" for number in range(5)]
@@ -40,11 +40,6 @@ def photo(width: int = 4032, height: int = 3024) -> bytes:
 
 SMALL = read_image(photo(640, 480))
 TALK = Conversation.from_prompt(QUESTION, SMALL)
-
-
-async def read(engine: HttpEngine, talk: Conversation = TALK, prefix: str = "") -> str:
-    context = Context(talk, (prefix,) if prefix else ())
-    return "".join([chunk.text async for chunk in engine.stream(context, SamplingParams())])
 
 
 async def judge(engine: HttpEngine, talk: Conversation = TALK, steps: int = 1) -> None:
@@ -80,7 +75,7 @@ def test_a_server_that_restarted_before_its_first_image_is_probed_again() -> Non
         served.context = 512
         with anyio.fail_after(20):
             for _ in range(2):
-                assert await read(engine) == SCRIPT
+                assert await written(engine, TALK) == SCRIPT
         assert engine.server_info.context == 512
         assert engine.media_route("image") == "uuid"
 
@@ -92,7 +87,7 @@ def test_the_judge_requests_of_a_run_are_as_small_as_without_an_image() -> None:
         served = ImageServed(script=SCRIPT)
 
         async def work(engine: HttpEngine) -> None:
-            await read(engine, talk)
+            await written(engine, talk)
             for place, step in enumerate(STEPS):
                 await engine.judge(Context(talk, tuple(STEPS[:place])), [step])
 
@@ -144,10 +139,10 @@ def test_an_image_that_the_server_has_lost_is_sent_again(as_error: bool) -> None
     served = ImageServed(script=SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
-        assert await read(engine) == SCRIPT
+        assert await written(engine, TALK) == SCRIPT
         served.as_error = as_error
         served.lose()
-        assert await read(engine, prefix=STEPS[0]) == SCRIPT.removeprefix(STEPS[0])
+        assert await written(engine, TALK, STEPS[0]) == SCRIPT.removeprefix(STEPS[0])
         await judge(engine)
         served.lose()
         await judge(engine)
@@ -335,7 +330,7 @@ def test_a_prompt_that_an_image_makes_too_long_says_so() -> None:
 
     async def with_two(engine: HttpEngine) -> None:
         with pytest.raises(ContextTooLong, match="2 images are most of it"):
-            await read(engine, two)
+            await written(engine, two)
 
     use(served, with_two)
 

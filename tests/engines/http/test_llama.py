@@ -10,19 +10,12 @@ from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine
 from dreamr.errors import Unsupported
 from support.llama import Llama
-from support.served_calls import use
+from support.served_calls import use, written
 
 SCRIPT = "Two and two.\n\nThat makes four.\n\n</think>\n\nAnswer: 4"
 IMAGE = Image(bytes(3 * 8 * 8), 8, 8)
 TALK = Conversation.from_prompt("What is it?", IMAGE)
 TURNS = Conversation((*TALK.turns, Turn("assistant", (Text("It is 3."),)), *TALK.turns))
-
-
-async def written(engine: HttpEngine, talk: Conversation, *prefix: str, most: int = 99) -> str:
-    stream = engine.stream(Context(talk, prefix), SamplingParams(most, seed=3))
-    chunks = [chunk async for chunk in stream]
-    assert sum(chunk.tokens for chunk in chunks) <= most
-    return "".join(chunk.text for chunk in chunks)
 
 
 def test_a_thought_about_images_is_continued_by_its_own_endpoint() -> None:
@@ -33,7 +26,8 @@ def test_a_thought_about_images_is_continued_by_its_own_endpoint() -> None:
         assert engine.server_info.opens_thought
         for talk in (TALK, TURNS, Conversation.from_prompt("What is it?")):
             assert await written(engine, talk) == SCRIPT
-            assert await written(engine, talk, "Two and two.\n\n", most=3) == "That makes four.\n\n"
+            after = await written(engine, talk, "Two and two.\n\n", max_tokens=3, seed=3)
+            assert after == "That makes four.\n\n"
         assert await engine.count(TURNS) > await engine.count(TALK) + 4
 
     use(server, work)

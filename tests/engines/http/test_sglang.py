@@ -14,6 +14,7 @@ from dreamr.engines import Context, SamplingParams
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.errors import Unsupported
 from dreamr.gate import Labels
+from support.served_calls import written
 from support.sglang import Sglang
 from support.sockets import on_socket
 
@@ -34,13 +35,6 @@ def use(server: Sglang, work: Callable[[HttpEngine], Awaitable[Found]], **option
         return anyio.run(main, url)
 
 
-async def written(engine: HttpEngine, talk: Conversation, *prefix: str, most: int = 99) -> str:
-    stream = engine.stream(Context(talk, prefix), SamplingParams(most, logprobs=True))
-    chunks = [chunk async for chunk in stream]
-    assert sum(chunk.tokens for chunk in chunks) <= most
-    return "".join(chunk.text for chunk in chunks)
-
-
 @pytest.mark.parametrize("begins", [False, True])
 @pytest.mark.parametrize(("template", "route"), [("appends", "chat"), ("closes", "generate")])
 def test_a_thought_about_an_image_is_continued(template: str, route: str, begins: bool) -> None:
@@ -50,8 +44,9 @@ def test_a_thought_about_an_image_is_continued(template: str, route: str, begins
         assert engine.server_info.opens_thought
         assert engine.server_info.route.name == route
         for talk in (TALK, TURNS, Conversation.from_prompt("What is it?")):
-            assert await written(engine, talk) == SCRIPT
-            assert await written(engine, talk, "Two and two.\n\n") == SCRIPT[14:]
+            assert await written(engine, talk, logprobs=True) == SCRIPT
+            after = await written(engine, talk, "Two and two.\n\n", logprobs=True)
+            assert after == SCRIPT[14:]
 
     use(server, work)
     last = server.chats[-1]

@@ -5,20 +5,15 @@ from __future__ import annotations
 from base64 import b64decode
 
 from dreamr.conversation import Conversation
-from dreamr.engines import Context, SamplingParams
+from dreamr.engines import Context
 from dreamr.engines.http import HttpEngine
-from support.served_calls import use
+from support.served_calls import use, written
 from support.sounds import SoundServed, sound
 
 LONG = sound(seconds=4)
 TALK = Conversation.from_prompt("How many beeps are there?", LONG)
 STEPS = ["There are two beeps.\n\n", "Then one more.\n\n"]
 SCRIPT = "".join(STEPS) + "Answer: 3"
-
-
-async def read(engine: HttpEngine, talk: Conversation = TALK, *prefix: str) -> str:
-    stream = engine.stream(Context(talk, prefix), SamplingParams())
-    return "".join([chunk.text async for chunk in stream])
 
 
 def carried(served: SoundServed) -> int:
@@ -30,11 +25,11 @@ def test_a_sound_is_sent_once_to_a_server_that_keeps_it() -> None:
 
     async def work(engine: HttpEngine) -> None:
         assert engine.media_route("sound") is None
-        assert await read(engine) == SCRIPT
+        assert await written(engine, TALK) == SCRIPT
         assert engine.media_route("sound") == "uuid"
         await engine.judge(Context(TALK), STEPS)
-        await read(engine, TALK, STEPS[0])
-        await read(engine, Conversation.from_prompt("How long is it?", LONG), STEPS[0])
+        await written(engine, TALK, STEPS[0])
+        await written(engine, Conversation.from_prompt("How long is it?", LONG), STEPS[0])
 
     use(served, work)
     assert len(served.asked) >= 5
@@ -47,9 +42,9 @@ def test_a_sound_that_the_server_has_lost_is_sent_again() -> None:
     served = SoundServed(script=SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
-        await read(engine)
+        await written(engine, TALK)
         served.kept.clear()
-        assert await read(engine, TALK, STEPS[0]) == SCRIPT.removeprefix(STEPS[0])
+        assert await written(engine, TALK, STEPS[0]) == SCRIPT.removeprefix(STEPS[0])
         await engine.judge(Context(TALK), STEPS)
 
     use(served, work)
@@ -65,7 +60,7 @@ def test_a_sound_is_sent_each_time_where_its_id_is_of_no_use() -> None:
 
         async def work(engine: HttpEngine) -> None:
             for _ in range(3):
-                await read(engine)
+                await written(engine, TALK)
             assert engine.media_route("sound") == "data"
 
         use(served, work)
@@ -78,7 +73,7 @@ def test_a_short_sound_is_sent_each_time_without_a_check() -> None:
 
     async def work(engine: HttpEngine) -> None:
         for _ in range(2):
-            await read(engine, Conversation.from_prompt("How many beeps?", short))
+            await written(engine, Conversation.from_prompt("How many beeps?", short))
         assert engine.media_route("sound") is None
 
     use(served, work)

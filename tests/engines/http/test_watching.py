@@ -7,20 +7,15 @@ from base64 import b64decode
 import pytest
 
 from dreamr.conversation import Conversation, Text, Turn, read_attachment
-from dreamr.engines import Capabilities, Context, SamplingParams
+from dreamr.engines import Capabilities, Context
 from dreamr.engines.http import HttpEngine
 from dreamr.engines.http.watching import watched_conversation
 from dreamr.errors import EngineError, Unsupported
-from support.served_calls import use
+from support.served_calls import use, written
 from support.videos import VideoServed, clip
 
 SCRIPT = "A door opens.\n\nAnswer: the door"
 TALK = Conversation((Turn("user", (Text("See: "), clip(), Text("What moves?"))),))
-
-
-async def read(engine: HttpEngine, talk: Conversation = TALK, *prefix: str) -> str:
-    stream = engine.stream(Context(talk, prefix), SamplingParams())
-    return "".join([chunk.text async for chunk in stream])
 
 
 def watching(served: VideoServed, talk: Conversation = TALK) -> Capabilities:
@@ -34,7 +29,7 @@ def watching(served: VideoServed, talk: Conversation = TALK) -> Capabilities:
 
 def test_a_video_file_arrives_as_it_is_in_its_place() -> None:
     served = VideoServed(script=SCRIPT)
-    assert use(served, read) == SCRIPT
+    assert use(served, lambda engine: written(engine, TALK)) == SCRIPT
     parts = served.chats[-1]["messages"][0]["content"]
     assert [part["type"] for part in parts] == ["text", "video_url", "text"]
     head, _, data = parts[1]["video_url"]["url"].partition(",")
@@ -46,9 +41,9 @@ def test_a_video_file_is_sent_once_to_a_server_that_keeps_it() -> None:
     served = VideoServed(script=SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
-        await read(engine)
+        await written(engine, TALK)
         await engine.judge(Context(TALK), ["A door opens.\n\n"])
-        await read(engine, TALK, "A door opens.\n\n")
+        await written(engine, TALK, "A door opens.\n\n")
 
     use(served, work)
     assert len(served.sent) >= 3
@@ -61,7 +56,7 @@ def test_other_servers_get_a_video_file_each_time(owner: str) -> None:
 
     async def work(engine: HttpEngine) -> None:
         for _ in range(2):
-            await read(engine)
+            await written(engine, TALK)
 
     use(served, work)
     assert len(served.sent) == 2
@@ -71,7 +66,7 @@ def test_other_servers_get_a_video_file_each_time(owner: str) -> None:
 
 def test_llama_cpp_gets_a_video_file_in_its_own_form() -> None:
     served = VideoServed("llamacpp", SCRIPT)
-    assert use(served, read) == SCRIPT
+    assert use(served, lambda engine: written(engine, TALK)) == SCRIPT
     [part] = served.sent
     assert part["type"] == "input_video"
     assert b64decode(part["input_video"]["data"]) == clip().data
@@ -94,10 +89,14 @@ def test_a_server_that_does_not_watch_says_why(videos: str, problem: str) -> Non
         await engine.prepare(TALK)
         assert engine.capabilities.watches is False
         assert problem in engine.capabilities.watching_problem
-        for call in (read(engine), engine.count(TALK), engine.judge(Context(TALK), ["A."])):
+        for call in (
+            written(engine, TALK),
+            engine.count(TALK),
+            engine.judge(Context(TALK), ["A."]),
+        ):
             with pytest.raises(Unsupported, match="tiny takes no video files: "):
                 await call
-        assert await read(engine, Conversation.from_prompt("What is 2 + 2?")) == SCRIPT
+        assert await written(engine, Conversation.from_prompt("What is 2 + 2?")) == SCRIPT
 
     use(served, work)
 
@@ -120,7 +119,7 @@ def test_a_conversation_without_a_video_file_tries_nothing() -> None:
     served = VideoServed(script=SCRIPT)
 
     async def work(engine: HttpEngine) -> None:
-        await read(engine, Conversation.from_prompt("What is 2 + 2?"))
+        await written(engine, Conversation.from_prompt("What is 2 + 2?"))
         assert engine.capabilities.watches is None
 
     use(served, work)

@@ -13,6 +13,7 @@ from dreamr.pairs import examine, read_pair_file
 from dreamr.serving.launch.commands import engine_command
 from dreamr.sizing import find_architecture, parse_devices
 
+pytestmark = pytest.mark.usefixtures("folder")
 PAIR = (
     "--target",
     "Qwen/Qwen3-VL-32B-Instruct",
@@ -20,12 +21,6 @@ PAIR = (
     "Qwen/Qwen3-VL-2B-Instruct",
 )
 HYBRIDS = ("--target", "Qwen/Qwen3.6-27B-FP8", "--draft", "Qwen/Qwen3.5-4B")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def init(*arguments: str) -> int:

@@ -9,17 +9,12 @@ import pytest
 
 from dreamr.cli import main
 
+pytestmark = pytest.mark.usefixtures("folder")
 PAIR = ("--target", "Qwen/Qwen3-VL-8B-Instruct", "--draft", "Qwen/Qwen3-VL-2B-Instruct")
 
 
 def plan(*arguments: str) -> int:
     return main(["pair", "plan", *arguments])
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_machines_are_ranked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support.gateways import QUESTION
-from support.listening import listening
 from support.pairs import RIGHT
 
 openai = pytest.importorskip("openai")
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[openai.OpenAI]:
-    with (
-        listening() as root,
-        openai.OpenAI(base_url=f"{root}/v1", api_key="none", max_retries=0) as found,
-    ):
-        yield found
 
 
 @pytest.mark.parametrize("prompt", [QUESTION, [QUESTION]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,15 +26,6 @@ openai = pytest.importorskip("openai")
 
 REASONING = "".join(RIGHT[:2])
 LIKELY = (TokenLogprob("3", -0.5), TokenLogprob("4", -2.0))
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[openai.OpenAI]:
-    with (
-        listening() as root,
-        openai.OpenAI(base_url=f"{root}/v1", api_key="none", max_retries=0) as found,
-    ):
-        yield found
 
 
 def test_a_response_has_reasoning_and_a_message(client: openai.OpenAI) -> None:

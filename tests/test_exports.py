@@ -15,9 +15,12 @@ import dreamr
 SOURCE = Path(dreamr.__file__).parent
 LISTED = Path(__file__).with_name("exports.txt")
 MODULES = {path.relative_to(SOURCE) for path in SOURCE.rglob("*.py")}
+# Of the test bed, its recipe and its single suites are for itself.
+OF_TESTBED = ["dreamr_testbed", "dreamr_testbed.emulator", "dreamr_testbed.suites"]
 PACKAGES = sorted(
     ".".join(["dreamr", *path.parent.parts]) for path in MODULES if path.name == "__init__.py"
 )
+PACKAGES += OF_TESTBED
 
 
 def exports() -> dict[str, list[str]]:

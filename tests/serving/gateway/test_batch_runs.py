@@ -18,7 +18,7 @@ from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.shared_files import StoredFile
 from dreamr.serving.gateway.stored_files import FileStore, Upload
 from dreamr.serving.options import ServeOptions
-from dreamr.serving.store import Appended, Kind, Record, StoredRun, StoreLost
+from dreamr.serving.store import Appended, Kind, StoredRecord, StoredRun, StoreLost
 from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
 from support.redis_server import RedisServer, needs_redis
 
@@ -101,7 +101,7 @@ class SlowToCancel(MemoryRunLogs):
 class SlowToKeep(MemoryRecords):
     """Records of which those that are not the last of a batch take a while."""
 
-    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+    async def put(self, kind: Kind, record: StoredRecord, seconds: float, size: int) -> bool:
         if kind.name == "batch" and not BatchJob.read(record.content).over:
             for _ in range(1000):
                 await anyio.sleep(0)
@@ -187,7 +187,7 @@ class Forgetful(MemoryRecords):
         super().__init__()
         self._store = store
 
-    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+    async def put(self, kind: Kind, record: StoredRecord, seconds: float, size: int) -> bool:
         if self._store.failing and kind.name == "file":
             self._store.failing, self._store.lost = False, True
             self._store.losses += 1
@@ -265,7 +265,7 @@ class Unseen(MemoryRecords):
         super().__init__()
         self._store = store
 
-    async def get(self, kind: Kind, name: str, owner: str) -> Record | None:
+    async def get(self, kind: Kind, name: str, owner: str) -> StoredRecord | None:
         return None if self._store.lost else await super().get(kind, name, owner)
 
 

@@ -17,7 +17,7 @@ from dreamr.serving.gateway.batch_runs import BatchRuns
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.stored_files import FileStore
 from dreamr.serving.options import ServeOptions
-from dreamr.serving.store import Kind, Record, StoredRun
+from dreamr.serving.store import Kind, StoredRecord, StoredRun
 from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -99,7 +99,7 @@ class Replica:
 async def leave(store: Shared, job: BatchJob, *steps: bytes, canceled: bool = False) -> None:
     """Leave a batch as a replica that dies does."""
     store.batches = OfDead(StoredRun(job.id, "alice", b"", steps, canceled=canceled))
-    record = Record(job.id, "alice", job.dumped())
+    record = StoredRecord(job.id, "alice", job.dumped())
     await store.records.put(Kind("batch", 10, 10**6), record, 60, 1)
 
 
@@ -122,7 +122,7 @@ class Losing(MemoryRecords):
         super().__init__()
         self._store = store
 
-    async def get(self, kind: Kind, name: str, owner: str) -> Record | None:
+    async def get(self, kind: Kind, name: str, owner: str) -> StoredRecord | None:
         if kind.name == "file-piece" and not self._store.losses:
             self._store.losses, self._store.lost = 1, True
         return None if self._store.lost else await super().get(kind, name, owner)

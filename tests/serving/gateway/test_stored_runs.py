@@ -17,7 +17,7 @@ from dreamr import Reasoner, RunOptions
 from dreamr._load import Load
 from dreamr.serving.gateway.run_log import event_data
 from dreamr.serving.options import ServeOptions
-from dreamr.serving.store import Appended, Kind, Record, StoredRun
+from dreamr.serving.store import Appended, Kind, StoredRecord, StoredRun
 from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs, MemoryStore
 from support.gateways import Answer, Gateway, app_of
 from support.pairs import QUESTION, Pair
@@ -90,7 +90,7 @@ async def test_an_unexpected_error_ends_one_run_only() -> None:
 class SlowToKeep(MemoryRecords):
     """Records of which responses take a while."""
 
-    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+    async def put(self, kind: Kind, record: StoredRecord, seconds: float, size: int) -> bool:
         if kind.name == "response":
             for _ in range(1000):
                 await anyio.sleep(0)

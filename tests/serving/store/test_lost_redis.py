@@ -15,7 +15,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from dreamr._option_specs import BadOption
-from dreamr.serving.store import Kind, Limits, Record, Store, StoredRun, StoreLost
+from dreamr.serving.store import Kind, Limits, Store, StoredRecord, StoredRun, StoreLost
 from support.redis_server import RedisServer, needs_redis
 from support.stores import on_server
 
@@ -62,14 +62,14 @@ async def test_without_redis_each_replica_has_limits_of_its_own(
             server.kill()
             assert await entered(store, 3) == [None, None, "requests"]
             assert (store.lost, store.losses) == (True, 1)
-            await store.records.put(KIND, Record("1", "a", b"x"), 60, 1)
+            await store.records.put(KIND, StoredRecord("1", "a", b"x"), 60, 1)
             assert await store.records.get(KIND, "1", "a")
             server.start()
             await back(store)
             assert await entered(store, 2) == [None, "requests"], "what Redis knew still counts"
             assert await store.records.get(KIND, "1", "a"), "it stays with its replica"
-            await store.records.put(KIND, Record("1", "a", b"new"), 60, 1)
-            assert await store.records.all(KIND, "a") == [Record("1", "a", b"new")]
+            await store.records.put(KIND, StoredRecord("1", "a", b"new"), 60, 1)
+            assert await store.records.all(KIND, "a") == [StoredRecord("1", "a", b"new")]
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert "uses its own state" in said[0]
@@ -164,7 +164,7 @@ async def test_after_a_failover_a_replica_uses_the_new_primary(tmp_path: Path) -
             await entered(store, 1)
             assert store.lost
             await back(store)
-            await store.records.put(KIND, Record("1", "a", b"x"), 60, 1)
+            await store.records.put(KIND, StoredRecord("1", "a", b"x"), 60, 1)
             assert primary.value("EXISTS", "dreamr:{gateway}:page:content:1") == 1
 
 
@@ -189,7 +189,7 @@ async def test_a_full_redis_counts_as_lost_until_there_is_room(tmp_path: Path) -
     with RedisServer(tmp_path, "--maxmemory", "3mb") as server:
         async with watched(server.url) as store:
             for name in range(8):
-                await store.records.put(KIND, Record(str(name), "a", b"x" * 2**20), 60, 1)
+                await store.records.put(KIND, StoredRecord(str(name), "a", b"x" * 2**20), 60, 1)
             assert store.lost
             assert await store.records.get(KIND, "7", "a")
             from redis import Redis

@@ -18,14 +18,14 @@ import trustme
 
 from dreamr._option_specs import BadOption
 from dreamr.serving.launch.ports import free_port
-from dreamr.serving.store import Kind, Record
+from dreamr.serving.store import Kind, StoredRecord
 from support.processes import until
 from support.redis_server import COMMAND, needs_redis
 
 RedisStore = pytest.importorskip("dreamr.serving.store.redis").RedisStore
 pytestmark = [pytest.mark.anyio, needs_redis]
 KIND = Kind("page", 100, 10**6)
-PAGE = Record("1", "a", b"x")
+PAGE = StoredRecord("1", "a", b"x")
 SECONDS = 20
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dreamr.serving.store import Kind, Limits, Record, Store, StoredRun, StoreLost
+from dreamr.serving.store import Kind, Limits, Store, StoredRecord, StoredRun, StoreLost
 from support.redis_server import needs_redis
 from support.stores import STORES, on_server, opened, replicas
 
@@ -27,8 +27,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield found
 
 
-def page(name: str, owner: str = "alice", content: bytes = b"text") -> Record:
-    return Record(name, owner, content)
+def page(name: str, owner: str = "alice", content: bytes = b"text") -> StoredRecord:
+    return StoredRecord(name, owner, content)
 
 
 async def names(store: Store, owner: str, kind: Kind = KIND) -> str:

@@ -22,7 +22,7 @@ from dreamr.serving.gateway.keys import OWNER_HEADER
 from dreamr.serving.gateway.logs import LOG, log
 from dreamr.serving.gateway.shared_files import StoredFile
 from dreamr.serving.gateway.stored_files import FileStore, Upload
-from dreamr.serving.store import Kind, Record, Store, StoredRun, StoreLost
+from dreamr.serving.store import Kind, Store, StoredRecord, StoredRun, StoreLost
 
 _KIND = Kind("batch", 1000, 16 * 2**20)  # of all clients, with those that are done
 _KEPT = 7 * 86400  # seconds
@@ -364,7 +364,7 @@ class BatchRuns:
     async def _put(self, job: BatchJob) -> None:
         content = job.dumped()
         await self._store.records.put(
-            _KIND, Record(job.id, job.owner, content), _KEPT, len(content)
+            _KIND, StoredRecord(job.id, job.owner, content), _KEPT, len(content)
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from dreamr.serving.store import Kind, Record, Store
+from dreamr.serving.store import Kind, Store, StoredRecord
 
 _PIECE = 2**20  # bytes
 _PIECES = Kind("file-piece", 2**31, 2**62)  # bounded as files
@@ -86,13 +86,13 @@ class SharedFiles:
             path: Where it is.
         """
         about = json.dumps(asdict(file)).encode()
-        record = Record(file.id, file.owner, about)
+        record = StoredRecord(file.id, file.owner, about)
         if not await self._records.put(self._kind, record, file.lasts, file.size):
             return False
         async with await anyio.open_file(path, "rb") as content:
             number = 0
             while piece := await content.read(_PIECE):
-                record = Record(_name(file, number), file.owner, piece)
+                record = StoredRecord(_name(file, number), file.owner, piece)
                 if not await self._records.put(_PIECES, record, file.lasts, len(piece)):
                     await self.delete(file)
                     return False

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import anyio
 
-from dreamr.serving.store import Kind, Record, Store
+from dreamr.serving.store import Kind, Store, StoredRecord
 from dreamr.serving.tuning import Tuner
 
 _KIND = Kind("tuning", 1000, 16 * 2**20)
@@ -42,7 +42,7 @@ class SharedTuning:
         """Write the figures of this replica, and take those of all others."""
         records = self.store.records
         if figures := self.tuner.figures():
-            own = Record(self.name, self.pair, json.dumps(figures).encode())
+            own = StoredRecord(self.name, self.pair, json.dumps(figures).encode())
             await records.put(_KIND, own, _KEPT, len(own.content))
         found = await records.all(_KIND, self.pair)
         self.tuner.take(json.loads(one.content) for one in found if one.name != self.name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from dreamr.serving.store.limits import NO_LIMITS, Limits
-from dreamr.serving.store.protocol import Appended, Entered, Kind, Level, Record, StoredRun
+from dreamr.serving.store.protocol import Appended, Entered, Kind, Level, StoredRecord, StoredRun
 
 _MOST_RUNS = 1000  # logs of runs
 _MOST_RUN_BYTES = 64 * 2**20  # of all of them
@@ -96,7 +96,7 @@ class MemoryQuotas:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    record: Record
+    record: StoredRecord
     size: int
     ends: float
 
@@ -112,7 +112,7 @@ class MemoryRecords:
         self._clock = clock
         self._kinds: dict[str, OrderedDict[str, _Kept]] = {}  # the oldest first
 
-    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+    async def put(self, kind: Kind, record: StoredRecord, seconds: float, size: int) -> bool:
         """Keep a record, or another content of it; return whether there was room."""
         kept = self._of(kind)
         if size > kind.most_bytes // 2:
@@ -140,7 +140,7 @@ class MemoryRecords:
         kept[record.name] = _Kept(record, size, self._clock() + seconds)
         return True
 
-    async def get(self, kind: Kind, name: str, owner: str) -> Record | None:
+    async def get(self, kind: Kind, name: str, owner: str) -> StoredRecord | None:
         """Return a record; None if the client has none of this name."""
         found = self._of(kind).get(name)
         return found.record if found is not None and found.record.owner == owner else None
@@ -161,7 +161,7 @@ class MemoryRecords:
         del self._of(kind)[name]
         return True
 
-    async def all(self, kind: Kind, owner: str) -> Sequence[Record]:
+    async def all(self, kind: Kind, owner: str) -> Sequence[StoredRecord]:
         """Return the records of a client, the oldest first."""
         return [one.record for one in self._of(kind).values() if one.record.owner == owner]
 

@@ -93,7 +93,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StoredRecord:
     """A record of a client.
 
     Attributes:
@@ -107,10 +107,10 @@ class Record:
     content: bytes
 
 
-class Records(Protocol):
+class RecordStore(Protocol):
     """Records of clients, each for a limited time."""
 
-    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+    async def put(self, kind: Kind, record: StoredRecord, seconds: float, size: int) -> bool:
         """Keep a record, or another content of it; return whether there was room.
 
         Args:
@@ -121,7 +121,7 @@ class Records(Protocol):
         """
         ...
 
-    async def get(self, kind: Kind, name: str, owner: str) -> Record | None:
+    async def get(self, kind: Kind, name: str, owner: str) -> StoredRecord | None:
         """Return a record; None if the client has none of this name."""
         ...
 
@@ -133,7 +133,7 @@ class Records(Protocol):
         """Forget a record; return whether the client had it."""
         ...
 
-    async def all(self, kind: Kind, owner: str) -> Sequence[Record]:
+    async def all(self, kind: Kind, owner: str) -> Sequence[StoredRecord]:
         """Return the records of a client, the oldest first."""
         ...
 
@@ -354,7 +354,7 @@ class Store(Protocol):
         ...
 
     @property
-    def records(self) -> Records:
+    def records(self) -> RecordStore:
         """Responses, files and batches of clients."""
         ...
 

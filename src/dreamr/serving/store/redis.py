@@ -14,7 +14,7 @@ from dreamr.serving.store.memory import MemoryRecords, MemoryRunLogs
 from dreamr.serving.store.protocol import (
     Appended,
     Kind,
-    Record,
+    StoredRecord,
     StoredRun,
     StoreLost,
 )
@@ -38,7 +38,7 @@ class RedisRecords:
     def __init__(self, link: StoreLink) -> None:
         self._link, self._local = link, MemoryRecords()
 
-    async def put(self, kind: Kind, record: Record, seconds: float, size: int) -> bool:
+    async def put(self, kind: Kind, record: StoredRecord, seconds: float, size: int) -> bool:
         """Keep a record, or another content of it; return whether there was room."""
         if size > kind.most_bytes // 2:
             return False
@@ -53,7 +53,7 @@ class RedisRecords:
             await self._local.delete(kind, record.name, record.owner)
         return kept
 
-    async def get(self, kind: Kind, name: str, owner: str) -> Record | None:
+    async def get(self, kind: Kind, name: str, owner: str) -> StoredRecord | None:
         """Return a record; None if the client has none of this name."""
         try:
             found = await self._run(scripts.GET, kind, name, digest_of(owner), large=True)
@@ -61,7 +61,7 @@ class RedisRecords:
             found = None
         if found is None:
             return await self._local.get(kind, name, owner)
-        return Record(name, owner, found)
+        return StoredRecord(name, owner, found)
 
     async def touch(self, kind: Kind, name: str, owner: str, seconds: float) -> bool:
         """Keep a record for longer; return whether the client has it."""
@@ -81,7 +81,7 @@ class RedisRecords:
         except StoreLost:
             return own
 
-    async def all(self, kind: Kind, owner: str) -> Sequence[Record]:
+    async def all(self, kind: Kind, owner: str) -> Sequence[StoredRecord]:
         """Return the records of a client, the oldest first."""
         own = await self._local.all(kind, owner)
         try:
@@ -89,7 +89,7 @@ class RedisRecords:
         except StoreLost:
             return own
         pairs = zip(found, found, strict=True)
-        return [*(Record(name.decode(), owner, content) for name, content in pairs), *own]
+        return [*(StoredRecord(name.decode(), owner, content) for name, content in pairs), *own]
 
     async def _run(self, script: str, kind: Kind, *given: Any, large: bool = False) -> Any:
         return await self._link.run(script, [f"{PREFIX}{kind.name}"], *given, large=large)

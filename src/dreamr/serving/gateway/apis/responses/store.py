@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from dreamr.serving.gateway.apis.parsed import ParsedMessage
 from dreamr.serving.gateway.content_parts import MessagePart, SentMedia
 from dreamr.serving.gateway.errors import ApiError, shortened, store_lost
-from dreamr.serving.store import Kind, Record, Store
+from dreamr.serving.store import Kind, Store, StoredRecord
 
 _MOST = 2000  # responses of all clients
 _MOST_BYTES = 128 * 2**20  # of all of them, and of all their attachments
@@ -78,10 +78,10 @@ class ResponseStore:
         for digest, text in apart.items():
             if await self._records.touch(self._media, digest, owner, self._seconds):
                 continue
-            media = Record(digest, owner, text.encode("utf-8", "surrogatepass"))
+            media = StoredRecord(digest, owner, text.encode("utf-8", "surrogatepass"))
             if not await self._records.put(self._media, media, self._seconds, len(media.content)):
                 return
-        record = Record(body["id"], owner, content)
+        record = StoredRecord(body["id"], owner, content)
         await self._records.put(self._kind, record, self._seconds, len(content))
 
     async def find(

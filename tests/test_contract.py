@@ -70,3 +70,12 @@ def test_nothing_imports_in_a_circle() -> None:
     graph = {module: set(imports(path, known)) - {module} for module, path in known.items()}
     assert len(graph) > 100
     tuple(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("folder", ["testbed/src", "plugins"])
+def test_other_distributions_import_nothing_private(folder: str) -> None:
+    files, known = list((ROOT / folder).rglob("*.py")), modules()
+    assert files
+    found = {str(path.relative_to(ROOT)): set(imports(path, known)) for path in files}
+    private = {name for name in known if name.startswith("dreamr._")}
+    assert {path: sorted(names & private) for path, names in found.items() if names & private} == {}

@@ -3,6 +3,7 @@
 from dreamr.evaluation.simulator.costs import Costs
 from dreamr.evaluation.simulator.devices import BadScenario, Devices
 from dreamr.evaluation.simulator.fitting import Fit, fit
+from dreamr.evaluation.simulator.machines import rates
 from dreamr.evaluation.simulator.replaying import WORKER, Prediction, replay
 from dreamr.evaluation.simulator.scenario import (
     STEPWISE,
@@ -31,6 +32,7 @@ __all__ = [
     "TargetStep",
     "fit",
     "ideal_seconds",
+    "rates",
     "replay",
     "run_scripts",
     "simulate",

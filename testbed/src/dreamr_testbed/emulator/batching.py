@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from dreamr.evaluation.simulator.machines import rates
+from dreamr.evaluation.simulator import rates
 from dreamr_testbed.emulator.prefix_cache import PrefixCache
 
 

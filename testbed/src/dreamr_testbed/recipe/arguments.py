@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dreamr._messages import first_line
+from dreamr.tooling import first_line
 from dreamr.training import BadTraining
 from dreamr_testbed.recipe.plan import Recipe
 

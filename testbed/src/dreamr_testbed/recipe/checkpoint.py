@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dreamr._messages import first_line
+from dreamr.tooling import first_line
 from dreamr.training import BadTraining
 from dreamr.training.saving import writing_weights
 

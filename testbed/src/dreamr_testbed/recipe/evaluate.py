@@ -27,10 +27,9 @@ import torch
 from rich.progress import track
 from transformers import LlavaForConditionalGeneration
 
-from dreamr._output_files import Output
-from dreamr._provenance import provenance
 from dreamr.evaluation.report import wilson
 from dreamr.gate import RatioGate, SameGate
+from dreamr.tooling import Output, provenance
 from dreamr.training import BadTraining
 from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe.branches import same_question

@@ -19,8 +19,7 @@ from pathlib import Path
 import torch
 from transformers import LlavaForConditionalGeneration
 
-from dreamr._files import read_text
-from dreamr._output_files import writing
+from dreamr.tooling import read_text, writing
 from dreamr.training import BadTraining
 from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe.examples import ExampleMaker

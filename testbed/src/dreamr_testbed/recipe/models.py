@@ -20,8 +20,8 @@ from transformers import (
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from dreamr._messages import first_line
 from dreamr.errors import ModelNotFound
+from dreamr.tooling import first_line
 from dreamr_testbed.recipe.tokens import END, IMAGE, PAD
 from dreamr_testbed.suites import GRID, PATCH, SIDE
 

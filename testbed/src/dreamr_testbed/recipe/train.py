@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from transformers import LlavaForConditionalGeneration
 
-from dreamr._output_files import writing
+from dreamr.tooling import writing
 from dreamr.training import BadTraining
 from dreamr.training.saving import writing_weights
 from dreamr_testbed.command_line import at_least, errors_in_one_line

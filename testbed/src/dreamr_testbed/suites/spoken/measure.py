@@ -18,9 +18,8 @@ from typing import Any
 
 import anyio
 
-from dreamr._output_files import Output
-from dreamr._provenance import provenance
 from dreamr.speech import open_transcriber
+from dreamr.tooling import Output, provenance
 from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.suites import draw_scene
 from dreamr_testbed.suites.spoken.hearing import WORD, aligned, counted

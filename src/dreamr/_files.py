@@ -64,7 +64,7 @@ def read_text(
         kind: What the file is, for messages, such as "profile".
         error: Class of the errors to raise.
         advice: What the user can do; the end of the message.
-        pipes: As in `read_bytes`.
+        pipes: Whether a pipe, such as a process substitution of the shell, is read too.
 
     Raises:
         DreamrError: An instance of `error`, if the file cannot be read or is not UTF-8 text.

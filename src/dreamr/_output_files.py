@@ -100,7 +100,7 @@ def writing(path: Path, advice: str = "choose another file") -> Iterator[None]:
     """Guard a block that writes a file or a folder.
 
     Raises:
-        Unwritable: If the operating system refuses; see `unwritable`.
+        Unwritable: If the operating system refuses; the message ends with `advice`.
     """
     try:
         yield

@@ -1,7 +1,4 @@
-"""Tooling: what programs that measure or train need beside dreamr.
-
-Files that are written whole or not at all, bounded reads, provenance and short messages.
-"""
+"""Helpers for scripts that benchmark or train: atomic file output, bounded reads, provenance."""
 
 from dreamr._files import read_text
 from dreamr._messages import first_line

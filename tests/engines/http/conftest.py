@@ -1,4 +1,4 @@
-"""What tests of the HTTP engine share."""
+"""Fixtures of the tests of the HTTP engine."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_both_models_are_closed_whatever_ends_the_calibration(
 def test_a_calibration_takes_no_temperature(by: Bounds) -> None:
     pair = Pair()
     options = replace(OPTIONS, by=by, reference="labels")
-    with pytest.raises(BadOption, match="a calibration is greedy: leave --temperature at 0"):
+    with pytest.raises(BadOption, match="calibration is greedy: temperature must be 0, not"):
         anyio.run(partial(calibrate, options, RunOptions(temperature=0.5), open_model=pair))
     assert not pair.opened
 

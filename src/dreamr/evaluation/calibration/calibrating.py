@@ -119,7 +119,7 @@ async def calibrate(
     """
     run = run or RunOptions()
     if run.temperature:
-        raise BadOption("a calibration is greedy: leave --temperature at 0")
+        raise BadOption(f"calibration is greedy: temperature must be 0, not {run.temperature}")
     run = replace(run, temperature=0.0)  # as in the runs of the profile
     import_plugins(options.plugin)
     names = task_names(options.task)

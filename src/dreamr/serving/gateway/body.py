@@ -83,7 +83,7 @@ async def read_body(
         options: Limits of the gateway.
         lease: Takes the bytes that arrive.
         deadline: Time (`time.perf_counter`) by which the body must be complete.
-        most: Largest number of bytes at an endpoint that takes less than others.
+        most: Smaller limit of this endpoint in bytes; None for that of --max-body.
 
     Raises:
         ApiError: If the body is too slow (408), too large (413), not JSON (415), has too many

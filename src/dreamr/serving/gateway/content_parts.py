@@ -133,24 +133,18 @@ def each_part(
             yield content
         case list():
             if len(content) > most:
-                raise too_many(where, most, what, where)
+                raise too_many(where)
             for number, part in enumerate(content):
                 yield read(part, f"{where}.{number}")
         case _:
             raise bad_request(f"{where} must be a string or a list of {what}", where)
 
 
-def too_many(where: str, most: int, what: str, param: str) -> ApiError:
-    """Return the error of a request that exceeds --max-parts.
-
-    Args:
-        where: What has too many parts.
-        most: Largest number of them.
-        what: Name of parts in the API.
-        param: Field of the request.
-    """
+def too_many(param: str) -> ApiError:
+    """Return the error of a request whose field `param` exceeds --max-parts."""
     return bad_request(
-        f"{where} has more than {most} {what}: send fewer, or raise --max-parts of the gateway",
+        "the request has too many messages and parts: send fewer, or raise --max-parts of the "
+        "gateway",
         param,
     )
 

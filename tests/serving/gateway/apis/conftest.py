@@ -1,4 +1,4 @@
-"""What tests of the APIs share."""
+"""Fixtures of the tests of the APIs."""
 
 from __future__ import annotations
 

@@ -250,13 +250,13 @@ def test_invalid_bytes_are_refused(raw: bytes) -> None:
     [
         (
             [{"role": "user", "content": [{"type": "text", "text": "x"}] * 600}],
-            "messages.0.content has more than 512 parts: send fewer, or raise --max-parts of the "
+            "the request has too many messages and parts: send fewer, or raise --max-parts of the "
             "gateway",
         ),
         (
             [{"role": "user", "content": "x"}] * 600,
-            "the request has more than 512 messages and parts: send fewer, or raise --max-parts "
-            "of the gateway",
+            "the request has too many messages and parts: send fewer, or raise --max-parts of the "
+            "gateway",
         ),
         (
             [{"role": "user", "content": [IMAGE] * 17}],

@@ -231,7 +231,7 @@ class _Reader:
 
 
 def _portions(values: Iterator[int] | Iterator[bytes]) -> Iterator[list[int | bytes]]:
-    """Yield values in portions of bounded number and size, so that a command ends in its time."""
+    """Yield values in portions whose number and size let a command end within its timeout."""
     portion: list[int | bytes] = []
     size = 0
     for value in values:

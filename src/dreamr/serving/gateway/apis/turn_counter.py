@@ -34,7 +34,7 @@ class TurnCounter:
         limits, parts = self._limits, tuple(content)
         self.left -= max(1, len(parts))
         if self.left < 0:
-            raise too_many("the request", limits.max_parts, "messages and parts", self._param)
+            raise too_many(self._param)
         self._attachments += sum(isinstance(part, SentMedia) for part in parts)
         if self._attachments > limits.max_images:
             raise bad_request(

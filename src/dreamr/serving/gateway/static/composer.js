@@ -5,7 +5,7 @@ import { $, makeButton } from "./dom.js";
 
 const TALLEST = 0.3; // of the window
 
-// Whether a text was copied. Office programs add an image of it; images come with markup or their name only.
+// Whether a text was copied. Office programs add an image of it. A copied image has only markup or a file name.
 const holdsText = (copied) => copied.types.includes("text/html") && copied.getData("text/plain").trim() !== "";
 
 export class Composer {

@@ -18,7 +18,7 @@ export function makeButton(text, onclick, { label, kind = "" } = {}) {
 }
 
 // Whether a key belongs to the input method with which a word is composed. Safari ends the composition
-// before the key that ends it: there only the code says so.
+// before the key that ends it: in Safari only keyCode 229 shows it.
 export const composes = (event) => event.isComposing || event.keyCode === 229;
 
 // Says something to screen readers.

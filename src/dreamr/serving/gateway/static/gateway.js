@@ -12,7 +12,7 @@ export class GatewayError extends Error {
 function authorization() {
   const key = $("key").value.trim();
   if (/[^ -~]/.test(key)) { // fetch would fail as if there were no gateway
-    throw new GatewayError("An API key has printable ASCII characters only: enter the key alone, as it was issued.", { code: "invalid_api_key" });
+    throw new GatewayError("The API key contains characters other than printable ASCII. Enter only the key.", { code: "invalid_api_key" });
   }
   return key ? { Authorization: `Bearer ${key}` } : {};
 }

@@ -134,7 +134,7 @@ def add_items(turns: TurnBuilder, items: Any, counter: TurnCounter) -> list[str]
             turns.add("user", [items] if items else [])
         case list():
             if len(items) > counter.left:
-                raise too_many("the request", counter.left, "items", "input")
+                raise too_many("input")
             for number, item in enumerate(items):
                 kind = item.get("type") if isinstance(item, dict) else None
                 if isinstance(kind, str) and kind in _OF_VENDOR:

@@ -142,7 +142,7 @@ class Number(_Coming):
         return (look_for(f"number {self.asked}"), *self._read(self._note), end)
 
     def _note(self, come: list[Track]) -> tuple[str, str]:
-        """Return the number of the last shape, and its name behind it."""
+        """Return the number of the last shape, and its name after it."""
         number, name = len(come), come[-1].name
         return f", number {number}: {name}", f", and number {number} is this: {name}"
 

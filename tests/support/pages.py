@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.resources import files
 from typing import Any
 
 import pytest
 
+from dreamr import RunOptions
 from dreamr.conversation import Conversation
-from dreamr.engines import Context
+from dreamr.engines import Capabilities, Context
+from support.listening import listening
 from support.pairs import RIGHT, Pair
+from support.sounds import Scripted
 
 # The headless shell starts in a third of the time.
 CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -22,6 +25,14 @@ CHROMIUM_ARGS = [
     "--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
 WIDE, PHONE = {"width": 1100, "height": 900}, {"width": 360, "height": 700}
+
+
+def mishearing() -> AbstractContextManager[str]:
+    """Run a gateway that takes the word "tea" in question.wav for a letter, and yield its URL."""
+    deaf = Capabilities(hears=False, hearing_problem="text only")
+    scripted = Scripted({"question.wav": "What do T and milk cost together?"})
+    spoken = RunOptions(method="target", transcriber="small")
+    return listening(noting([], capabilities=deaf), spoken, lambda spec, model: scripted)
 
 
 @contextmanager

@@ -8,14 +8,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from dreamr import RunOptions
 from dreamr.conversation import Conversation, Text
-from dreamr.engines import Capabilities
 from support.attachments import pdf, png, wav
 from support.gateways import QUESTION
 from support.listening import listening
-from support.pages import PHONE, Held, finished, noting, opened, page_of, send
-from support.sounds import Scripted
+from support.pages import PHONE, Held, finished, mishearing, noting, opened, page_of, send
 
 pytestmark = pytest.mark.browser
 
@@ -303,11 +300,8 @@ def test_a_correction_that_is_being_written_stays_while_another_tab_continues_th
     browser: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "question.wav").write_bytes(wav(0.5))
-    deaf = Capabilities(hears=False, hearing_problem="text only")
-    scripted = Scripted({"question.wav": "What do T and milk cost together?"})
-    spoken = RunOptions(method="target", transcriber="small")
     with (
-        listening(noting([], capabilities=deaf), spoken, lambda spec, model: scripted) as url,
+        mishearing() as url,
         page_of(browser, url) as first,
     ):
         send(first, "", tmp_path / "question.wav")

@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 
-from dreamr import RunOptions
-from dreamr.engines import Capabilities
 from support.attachments import wav
 from support.gateways import QUESTION
 from support.listening import listening
-from support.pages import Held, finished, noting, page_of, returned, send, streamed
-from support.sounds import Scripted
+from support.pages import Held, finished, mishearing, page_of, returned, send, streamed
 
 pytestmark = pytest.mark.browser
 
@@ -273,11 +270,8 @@ def test_an_answer_stays_if_the_request_that_would_replace_it_is_stopped(browser
 
 def test_a_correction_that_fails_is_put_back(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "question.wav").write_bytes(wav(0.5))
-    deaf = Capabilities(hears=False, hearing_problem="text only")
-    scripted = Scripted({"question.wav": "What do T and milk cost together?"})
-    spoken = RunOptions(method="target", transcriber="small")
     with (
-        listening(noting([], capabilities=deaf), spoken, lambda spec, model: scripted) as url,
+        mishearing() as url,
         page_of(browser, url, errors=True) as page,
     ):
         send(page, "", tmp_path / "question.wav")

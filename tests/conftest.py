@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+import httpcore2
 import pytest
 
 from support.pages import CHROMIUM, CHROMIUM_ARGS
@@ -17,6 +19,14 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     gc.enable()
     gc.freeze()  # else each full collection during a test looks at all tests and modules
+
+
+@pytest.fixture(autouse=True, scope="session")
+def certificates() -> Iterator[None]:
+    """Read the certificates of the system once, and not for each client of other libraries."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        yield
 
 
 @pytest.fixture

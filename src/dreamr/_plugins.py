@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,7 +17,7 @@ from dreamr._option_specs import BadOption, listed
 from dreamr.errors import DreamrError
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import EntryPoint, EntryPoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,30 @@ class Installed:
             ) from error
 
     def _points(self) -> list[EntryPoint]:
-        from importlib.metadata import entry_points  # slow to import and rarely needed
+        return list(_entry_points(_search_path()).select(group=self.group))
 
-        return list(entry_points(group=self.group))
+
+def _search_path() -> tuple[tuple[str, int], ...]:
+    """Return the folders that modules are imported from, and when each changed last.
+
+    Installing or removing a distribution changes one of them.
+    """
+    changes = []
+    for folder in sys.path:
+        with suppress(OSError):
+            changes.append((folder, os.stat(folder or ".").st_mtime_ns))
+    return tuple(changes)
+
+
+@lru_cache(maxsize=1)
+def _entry_points(search_path: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """Return the entry points of all distributions of a search path.
+
+    Cached, since each call reads a file per distribution, and each model and task is looked up.
+    """
+    from importlib.metadata import entry_points  # slow to import and rarely needed
+
+    return entry_points()
 
 
 def _origins(points: list[EntryPoint]) -> str:

@@ -32,7 +32,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, values in given.items()
         for value in values
     )
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr("dreamr._plugins._entry_points", lambda search_path: points)
 
 
 def test_a_name_leads_to_the_model_of_its_role() -> None:

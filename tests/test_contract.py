@@ -77,5 +77,6 @@ def test_other_distributions_import_nothing_private(folder: str) -> None:
     files, known = list((ROOT / folder).rglob("*.py")), modules()
     assert files
     found = {str(path.relative_to(ROOT)): set(imports(path, known)) for path in files}
-    private = {name for name in known if name.startswith("dreamr._")}
-    assert {path: sorted(names & private) for path, names in found.items() if names & private} == {}
+    public = {name for name, path in known.items() if path.stem == "__init__"} | {"dreamr.errors"}
+    private = {path: sorted(names - public) for path, names in found.items() if names - public}
+    assert private == {}

@@ -150,7 +150,7 @@ class RunOptions:
     target_confidence: Annotated[
         float,
         OptionSpec(
-            "Cascade: lowest token probability by the target that skips the question, 0 to 1.",
+            "Cascade: lowest token probability by the target that skips the judge prompt, 0 to 1.",
             _METHOD,
             0,
             1,

@@ -10,8 +10,8 @@ import pytest
 from dreamr import BadOption, ConversationError, Image, RunOptions, Text, Unsupported
 from dreamr.conversation import Audio
 
-from dreamr_lmms_eval._arguments import concurrency_of, one_of, options_of
-from dreamr_lmms_eval._messages import conversation_of, cut
+from dreamr_lmms_eval.arguments import concurrency_of, one_of, options_of
+from dreamr_lmms_eval.messages import conversation_of, cut
 
 
 def user(*content: dict[str, object]) -> dict[str, object]:

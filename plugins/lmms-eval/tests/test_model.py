@@ -25,7 +25,7 @@ from lmms_eval.api.instance import Instance
 from lmms_eval.evaluator import simple_evaluate
 from lmms_eval.tasks import TaskManager
 
-from dreamr_lmms_eval._model import DreamrChat
+from dreamr_lmms_eval.model import DreamrChat
 
 STEPS = ("Tea costs 2.50.\n\n", "Milk costs 1.20.\n\n", "Answer: 3.70")
 

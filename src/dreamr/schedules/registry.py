@@ -41,11 +41,13 @@ class Method:
         roles: Roles of the models that the method uses.
         commits_pieces: Whether it commits pieces of a few tokens, not steps; only the number of
             tokens limits them.
+        gated: Whether options choose its gate. Others have a gate of their own, or none.
     """
 
     schedule: Callable[[ScheduleConfig], Schedule]
     roles: tuple[Role, ...] = ("draft", "target")
     commits_pieces: bool = False
+    gated: bool = False
 
     @property
     def judges(self) -> bool:
@@ -54,19 +56,19 @@ class Method:
 
 
 _METHODS: Mapping[str, Method] = {
-    "fpsr": Method(Fpsr),
-    "sequential": Method(Sequential),
+    "fpsr": Method(Fpsr, gated=True),
+    "sequential": Method(Sequential, gated=True),
     "target": Method(partial(SingleModel, role="target"), ("target",)),
     "draft": Method(partial(SingleModel, role="draft"), ("draft",)),
     "token-sd": Method(TokenSpeculation, commits_pieces=True),
     "prompt-lookup": Method(partial(SingleModel, role="target"), ("target",)),
     "specreason": Method(Sequential),
     "lookahead": Method(Lookahead),
-    "parse": Method(Parse),
+    "parse": Method(Parse, gated=True),
 }
 
 METHODS = tuple(_METHODS)
-GATED_METHODS = ("fpsr", "sequential", "parse")  # others have a gate of their own, or none
+GATED_METHODS = tuple(name for name, found in _METHODS.items() if found.gated)
 
 
 def method(name: str) -> Method:

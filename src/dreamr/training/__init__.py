@@ -15,6 +15,7 @@ from dreamr.training.record_file import RecordFile
 from dreamr.training.records import Record, Records, record_of, to_line
 from dreamr.training.rewards import TERMS, BadReward, Counting, Scheme, add_term
 from dreamr.training.rollout import Group, Reference, Rollout, figures
+from dreamr.training.weights import writing_weights
 
 __all__ = [
     "GUARDS",
@@ -44,4 +45,5 @@ __all__ = [
     "to_line",
     "training_problems",
     "write",
+    "writing_weights",
 ]

@@ -1,52 +1,24 @@
-"""Writing of weights, whose libraries report a full disk in several ways."""
+"""Saving of a trained draft with the files of the original one."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers import AutoConfig
 
 from dreamr._files import read_bytes
-from dreamr._messages import first_line
-from dreamr._output_files import replace_file, unwritable
+from dreamr._output_files import replace_file
 from dreamr._provenance import provenance
 from dreamr.engines.local.load import SAFE
 from dreamr.engines.local.options import HINTS_FILE
 from dreamr.training.folder import RunFolder
+from dreamr.training.weights import writing_weights
 
 _OTHERS = (".json", ".jinja", ".txt", ".model")  # files of a model other than its weights
-_TORCH = "inline_container"  # file of torch that is named in each error of its writer
-
-
-@contextmanager
-def writing_weights(
-    path: Path, advice: str = "free some space and run the same command again"
-) -> Iterator[None]:
-    """Guard a block that writes weights to a file or folder.
-
-    Args:
-        path: The file or folder.
-        advice: What the user can do if that fails.
-
-    Raises:
-        Unwritable: If that fails, for example on a full disk.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(path, error, advice) from error
-    except SafetensorError as error:
-        raise unwritable(path, OSError(first_line(error)), advice) from error
-    except RuntimeError as error:
-        if _TORCH not in str(error):
-            raise
-        raise unwritable(path, OSError("not all bytes could be written"), advice) from error
 
 
 def save_draft(

@@ -30,7 +30,8 @@ from dreamr.engines.local.load import SAFE, resolve, takes_images
 from dreamr.engines.local.options import Hints
 from dreamr.training.errors import BadTraining
 from dreamr.training.folder import Log, RunFolder
-from dreamr.training.saving import save_draft, writing_weights
+from dreamr.training.saving import save_draft
+from dreamr.training.weights import writing_weights
 
 _EXPONENT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")  # of a number without a dot, such as 1e-6
 

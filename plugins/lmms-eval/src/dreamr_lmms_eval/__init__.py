@@ -18,4 +18,4 @@ def manifest() -> ModelManifest:
     """Return the name of the model and its chat class, for lmms-eval's registry."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
-    return ModelManifest("dreamr", chat_class_path="dreamr_lmms_eval._model.DreamrChat")
+    return ModelManifest("dreamr", chat_class_path="dreamr_lmms_eval.model.DreamrChat")

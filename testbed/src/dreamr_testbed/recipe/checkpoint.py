@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from dreamr.tooling import first_line
-from dreamr.training import BadTraining
-from dreamr.training.saving import writing_weights
+from dreamr.training import BadTraining, writing_weights
 
 CHECKPOINT = "checkpoint.pt"
 _NAMES = {"stage", "step", "layers", "model", "state"}

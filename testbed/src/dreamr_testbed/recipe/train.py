@@ -24,8 +24,7 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from dreamr.tooling import writing
-from dreamr.training import BadTraining
-from dreamr.training.saving import writing_weights
+from dreamr.training import BadTraining, writing_weights
 from dreamr_testbed.command_line import at_least, errors_in_one_line
 from dreamr_testbed.recipe import loop, mistakes
 from dreamr_testbed.recipe.arguments import check_start, check_training

@@ -17,8 +17,8 @@ from lmms_eval.models.model_utils.usage_metrics import is_budget_exceeded, log_u
 from loguru import logger
 from tqdm import tqdm
 
-from dreamr_lmms_eval._arguments import concurrency_of, one_of, options_of
-from dreamr_lmms_eval._messages import REQUEST, conversation_of, cut
+from dreamr_lmms_eval.arguments import concurrency_of, one_of, options_of
+from dreamr_lmms_eval.messages import REQUEST, conversation_of, cut
 
 BUDGET_EXCEEDED = "[LMMS_EVAL_BUDGET_EXCEEDED]"  # as returned by lmms-eval's own models
 USED = ("until",)  # generation arguments of a task that have an effect

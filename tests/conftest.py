@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -24,8 +25,14 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def certificates() -> Iterator[None]:
     """Read the certificates of the system once, and not for each client of other libraries."""
+    read = httpcore2.default_ssl_context
+    shared = cache(read)
+
+    def context(**more: Any) -> Any:
+        return (read if "SSL_CERT_FILE" in os.environ else shared)(**more)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        patch.setattr(httpcore2, "default_ssl_context", context)
         yield
 
 

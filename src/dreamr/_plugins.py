@@ -67,7 +67,7 @@ class Installed:
             ) from error
 
     def _points(self) -> list[EntryPoint]:
-        return list(_entry_points(_search_path()).select(group=self.group))
+        return list(_entry_points(self.group, _search_path()))
 
 
 def _search_path() -> tuple[tuple[str, int], ...]:
@@ -82,15 +82,15 @@ def _search_path() -> tuple[tuple[str, int], ...]:
     return tuple(changes)
 
 
-@lru_cache(maxsize=1)
-def _entry_points(search_path: tuple[tuple[str, int], ...]) -> EntryPoints:
-    """Return the entry points of all distributions of a search path.
+@lru_cache(maxsize=8)
+def _entry_points(group: str, search_path: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """Return the entry points of a group in all distributions of a search path.
 
     Cached, since each call reads a file per distribution, and each model and task is looked up.
     """
     from importlib.metadata import entry_points  # slow to import and rarely needed
 
-    return entry_points()
+    return entry_points(group=group)
 
 
 def _origins(points: list[EntryPoint]) -> str:

@@ -32,7 +32,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, values in given.items()
         for value in values
     )
-    monkeypatch.setattr("dreamr._plugins._entry_points", lambda search_path: points)
+    monkeypatch.setattr(
+        "dreamr._plugins._entry_points", lambda group, path: points.select(group=group)
+    )
 
 
 def test_a_name_leads_to_the_model_of_its_role() -> None:

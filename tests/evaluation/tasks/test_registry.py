@@ -51,7 +51,9 @@ def item(split: Split, index: int, unit: str | None = None) -> Item:
 def install(monkeypatch: pytest.MonkeyPatch, group: str = "dreamr.tasks", /, **tasks: str) -> None:
     """Replace the installed tasks by these entry points of a distribution without a name."""
     points = EntryPoints(EntryPoint(name, value, group) for name, value in tasks.items())
-    monkeypatch.setattr("dreamr._plugins._entry_points", lambda search_path: points)
+    monkeypatch.setattr(
+        "dreamr._plugins._entry_points", lambda group, path: points.select(group=group)
+    )
 
 
 @pytest.fixture
@@ -142,7 +144,9 @@ def test_two_distributions_with_the_same_task_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     points = EntryPoints(EntryPoint("twin", value, "dreamr.tasks") for value in ("one:a", "two:b"))
-    monkeypatch.setattr("dreamr._plugins._entry_points", lambda search_path: points)
+    monkeypatch.setattr(
+        "dreamr._plugins._entry_points", lambda group, path: points.select(group=group)
+    )
     with pytest.raises(TaskError, match=r"'twin' is provided by .*one:a.* and .*two:b"):
         load("twin")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamr._families import UNKNOWN, _table, recognize, recognize_folder
+from dreamr._families import UNKNOWN, _installed_entries, _own_entries, recognize, recognize_folder
 from dreamr.errors import ModelNotFound
 
 
@@ -52,7 +52,6 @@ from dreamr.errors import ModelNotFound
         ("HuggingFaceM4/Idefics3-8B-Llama3", "SmolVLM and Idefics3"),
         ("openai/gpt-oss-20b", "gpt-oss"),
         ("embedded", "bundled pair"),
-        (None, "bundled pair"),
         ("/opt/lib/python3.12/site-packages/dreamr_testbed/pair/draft", "bundled pair"),
         ("/hub/models--Qwen--Qwen3-VL-8B-Thinking/snapshots/0a1b2c", "Qwen3-VL Thinking"),
         (r"C:\models\gemma-3-4b-it", "Gemma 3"),
@@ -61,7 +60,7 @@ from dreamr.errors import ModelNotFound
     ],
 )
 def test_a_model_is_recognized_by_its_hub_id_its_served_name_or_its_folder(
-    name: str | None, family: str
+    name: str, family: str
 ) -> None:
     assert recognize(name).name == family
 
@@ -94,7 +93,7 @@ def test_a_damaged_configuration_is_an_error_that_names_the_file(tmp_path: Path)
 
 
 def test_the_bundled_pair_is_greedy() -> None:
-    recommended = recognize(None).recommended()
+    recommended = recognize("embedded").recommended()
     assert recommended is not None
     assert recommended.values == {"temperature": 0.0}
 
@@ -112,12 +111,55 @@ def test_a_family_that_always_thinks_has_one_recommendation() -> None:
     assert family.recommended(thinking=False) is family.thinking_sampling
 
 
-@pytest.mark.parametrize("family", [row[0] for row in _table()], ids=lambda family: family.name)
+@pytest.mark.parametrize(
+    "family",
+    [row[0] for row in (*_installed_entries(), *_own_entries())],
+    ids=lambda family: family.name,
+)
 def test_an_entry_is_complete(family: object) -> None:
     for recommended in (family.sampling, family.thinking_sampling):  # type: ignore[attr-defined]
         if recommended is not None:
             assert recommended.source
             assert "temperature" in recommended.values
+
+
+def install(folder: Path, name: str, table: str) -> None:
+    """Install a distribution that declares a table of families."""
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[dreamr.families]\n{name} = {name}:TABLE\n")
+    (folder / f"{name}.py").write_text(f"TABLE = {str(folder / 'table.toml')!r}\n")
+    (folder / "table.toml").write_text(table)
+
+
+def test_a_family_of_another_distribution_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    table = '[[family]]\nname = "Tuned"\nids = ["^our-qwen3-vl"]\nthinks = "always"\n'
+    assert recognize("our-qwen3-vl-8b").name == "Qwen3-VL"
+    install(tmp_path, "our_families", table)
+    assert recognize("our-qwen3-vl-8b").name == "Tuned"
+    assert recognize("Qwen/Qwen3-VL-8B-Instruct").name == "Qwen3-VL"
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("no_toml", "family = ["),
+        ("no_ids", '[[family]]\nname = "x"\n'),
+        ("bad_pattern", '[[family]]\nname = "x"\nids = ["("]\n'),
+        ("unknown_key", '[[family]]\nname = "x"\nids = ["x"]\nthings = 1\n'),
+    ],
+)
+def test_a_table_of_another_distribution_that_cannot_be_read_is_named(
+    name: str, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    install(tmp_path, name, table)
+    with pytest.raises(ModelNotFound, match=f"table of model families '{name}' cannot be read: "):
+        recognize("any")
 
 
 @given(st.text(), st.none() | st.text())

@@ -76,7 +76,7 @@ def test_a_temperature_of_the_user_comes_without_the_vendors_penalties() -> None
 
 
 @pytest.mark.parametrize(
-    "family", [UNKNOWN, recognize(None), recognize("llava-hf/llava-1.5-7b-hf")]
+    "family", [UNKNOWN, recognize("embedded"), recognize("llava-hf/llava-1.5-7b-hf")]
 )
 def test_models_without_a_recommendation_and_the_bundled_pair_are_greedy(family: Family) -> None:
     started, notes = begun(RunOptions(), opener(family, family))

@@ -1,7 +1,9 @@
 """Model families: what is known about a model from its name.
 
-The facts are in `_families.toml`, each recommendation with its source. A server or a model's folder
-may know better: what is measured there, such as whether the template opens a thought, comes first.
+The facts are in `_families.toml`, each recommendation with its source. Other distributions declare
+families of their own as entry points in the group `dreamr.families`. Each refers to the path of a
+file in the format of `_families.toml`. A server or a model's folder may know better: what is
+measured there, such as whether the template opens a thought, comes first.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from dreamr._files import read_json
+from dreamr._messages import describe
+from dreamr._plugins import Installed
 from dreamr.errors import ModelNotFound
 
 Thinks = Literal["never", "always", "default", "optional"]
+
+_INSTALLED = Installed("dreamr.families", "table of model families", ModelNotFound)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,25 +123,27 @@ class Family:
 UNKNOWN = Family()
 
 
-def recognize(name: str | None, model_type: str | None = None) -> Family:
+def recognize(name: str, model_type: str | None = None) -> Family:
     """Return the family of a model.
 
     Args:
-        name: Hub ID, served name, path or file name. None: the bundled pair.
+        name: Hub ID, served name, path or file name.
         model_type: `model_type` of its config.json, which decides if the name says nothing.
 
     Returns:
-        The family; `UNKNOWN` if neither the name nor the type is in the table.
+        The family; `UNKNOWN` if neither the name nor the type is in a table.
+
+    Raises:
+        ModelNotFound: If the table of another distribution cannot be read.
     """
-    if name is None:
-        name = "embedded"
+    known = [*_installed_entries(), *_own_entries()]
     # From the last part on: a folder may lie in one that is named after another model, and in the
     # cache of the hub, the last part is the hash of a revision.
     for part in reversed(re.split(r"[/\\]", name.lower())):
-        for family, ids, _ in _table():
+        for family, ids, _ in known:
             if any(pattern.search(part) for pattern in ids):
                 return family
-    return next((family for family, _, types in _table() if model_type in types), UNKNOWN)
+    return next((family for family, _, types in known if model_type in types), UNKNOWN)
 
 
 def recognize_folder(folder: Path) -> Family:
@@ -151,16 +159,34 @@ def recognize_folder(folder: Path) -> Family:
     return recognize(str(folder), model_type if isinstance(model_type, str) else None)
 
 
+_Entry: TypeAlias = tuple[Family, tuple[re.Pattern[str], ...], frozenset[str]]
+
+
 @cache
-def _table() -> tuple[tuple[Family, tuple[re.Pattern[str], ...], frozenset[str]], ...]:
+def _own_entries() -> tuple[_Entry, ...]:
     text = files("dreamr").joinpath("_families.toml").read_text(encoding="utf-8")
-    return tuple(_entries(tomllib.loads(text)["family"]))
+    return tuple(_entries(text))
 
 
-def _entries(
-    rows: list[dict[str, Any]],
-) -> Iterator[tuple[Family, tuple[re.Pattern[str], ...], frozenset[str]]]:
-    for row in rows:
+def _installed_entries() -> Iterator[_Entry]:
+    for name in _INSTALLED.names:
+        yield from _entries_of(name)
+
+
+@cache
+def _entries_of(name: str) -> tuple[_Entry, ...]:
+    """Return the families that another distribution declares under a name."""
+    path = str(_INSTALLED.load(name))
+    try:
+        return tuple(_entries(Path(path).read_text(encoding="utf-8")))
+    except Exception as error:  # a file of another distribution: anything can be wrong
+        raise ModelNotFound(
+            f"table of model families {name!r} cannot be read: {describe(error)}"
+        ) from error
+
+
+def _entries(text: str) -> Iterator[_Entry]:
+    for row in tomllib.loads(text)["family"]:
         ids = tuple(re.compile(pattern) for pattern in row.pop("ids"))
         types = frozenset(row.pop("model_types", ()))
         if "tags" in row:

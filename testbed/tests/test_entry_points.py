@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dreamr_testbed import PAIR
 from dreamr_testbed.suites import EXTRA_SUITES, FIRST, SUITES
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
@@ -50,6 +53,14 @@ def test_a_model_name_resolves_to_a_folder_for_each_role(name: str, folders: lis
     found = [declared("dreamr.models", name)(role) for role in ("target", "draft")]
     assert [folder.name for folder in found] == folders
     assert all((folder / "model.safetensors").is_file() for folder in found)
+
+
+@pytest.mark.parametrize("name", ["embedded-multi-image", "dreamr-target", "dreamr_testbed"])
+def test_the_bundled_models_have_a_family_of_their_own(name: str) -> None:
+    (family,) = tomllib.loads(declared("dreamr.families", "testbed").read_text())["family"]
+    assert any(re.search(pattern, name) for pattern in family["ids"])
+    hints = json.loads((PAIR / "target" / "dreamr.json").read_text())
+    assert family["prompts"]["verdict"] == hints["judge_prompt"]
 
 
 def test_models_and_tasks_are_listed_without_torch() -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 
 __all__ = [
     "CLIP",
+    "FAMILIES",
     "INVOICE",
     "PAIR",
     "RECEIPT",
@@ -14,6 +15,7 @@ __all__ = [
 ]
 
 PAIR = Path(__file__).parent / "pair"
+FAMILIES = Path(__file__).parent / "families.toml"
 _MEDIA = Path(__file__).parent / "media"
 RECEIPT = _MEDIA / "receipt.png"
 INVOICE = _MEDIA / "invoice.pdf"

@@ -27,7 +27,7 @@ from typing import Any
 
 from dreamr_testbed.suites import SUITES
 
-from dreamr._provenance import provenance
+from dreamr.tooling import provenance
 
 FIGURES = ("acceptance", "clean", "right", "tokens", "steps", "longest")
 CREDIT = "--step-credit"

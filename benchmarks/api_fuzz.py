@@ -19,8 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from dreamr._provenance import provenance
 from dreamr.answers import AnswerPiece, CallDelta
+from dreamr.tooling import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

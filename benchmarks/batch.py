@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from dreamr._provenance import provenance
+from dreamr.tooling import provenance
 
 CODE = """
 import sys

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from scipy.stats import t
 
-from dreamr._provenance import provenance
+from dreamr.tooling import provenance
 
 METHOD = "fpsr"
 

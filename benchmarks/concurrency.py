@@ -23,10 +23,10 @@ from typing import Any
 
 from dreamr_testbed import PAIR
 
-from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import SamplingParams
 from dreamr.engines.local import LocalOptions
+from dreamr.tooling import provenance
 
 MANY = (1, 4, 16)
 TOKENS = 32

@@ -24,10 +24,10 @@ from typing import Any
 
 from dreamr_testbed import PAIR
 
-from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, SamplingParams
 from dreamr.engines.local import LocalEngine, LocalOptions
+from dreamr.tooling import provenance
 
 TOKENS, SHARED = 96, 48
 MANY = 8  # concurrent conversations

@@ -29,9 +29,9 @@ from dreamr_testbed.suites import SUITES
 
 from dreamr import Reasoner, RunOptions
 from dreamr._plugins import import_plugins
-from dreamr._provenance import provenance
 from dreamr.evaluation.tasks import Item, load
 from dreamr.serving.drift import Watch
+from dreamr.tooling import provenance
 
 ROOT = Path(__file__).parents[1]
 GATES: dict[str, dict[str, Any]] = {

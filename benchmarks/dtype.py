@@ -24,13 +24,13 @@ import decode
 from decode import Workers, judged, question, read, streamed
 from dreamr_testbed import PAIR
 
-from dreamr._options import RunOptions
-from dreamr._provenance import provenance
+from dreamr import RunOptions
 from dreamr.engines import Context, Engine, ModelSource, open_model
 from dreamr.engines.local import LocalOptions
 from dreamr.evaluation.report.statistics import median_ratio, paired_difference
 from dreamr.evaluation.tasks import Item, default_tasks, load
 from dreamr.runner import run
+from dreamr.tooling import provenance
 
 DTYPES: tuple[Any, ...] = ("float32", "bfloat16")
 ROWS = (1, 8, 36, 120, 260)

@@ -39,7 +39,6 @@ from dreamr_testbed.emulator.virtual import VirtualTransport, run_virtual
 
 from dreamr import RunOptions
 from dreamr._load import PairLoad
-from dreamr._provenance import provenance
 from dreamr.conversation import Text
 from dreamr.engines import Engine
 from dreamr.engines.http import HttpEngine, HttpOptions
@@ -50,6 +49,7 @@ from dreamr.evaluation.tasks import Item
 from dreamr.runner import run
 from dreamr.schedules import ScheduleConfig
 from dreamr.steps import Role
+from dreamr.tooling import provenance
 
 METHODS = ("target", "sequential", "specreason", "parse", "lookahead", "fpsr")
 ACCEPTANCES = (0.3, 0.5, 0.65, 0.8, 0.9, 0.98)

@@ -33,7 +33,6 @@ from dreamr_testbed import embedded
 from dreamr_testbed.suites import load_docmath
 
 from dreamr import Reasoner, RunOptions
-from dreamr._provenance import provenance
 from dreamr.conversation import (
     Attachment,
     AttachmentCache,
@@ -43,6 +42,7 @@ from dreamr.conversation import (
     Turn,
     to_pillow,
 )
+from dreamr.tooling import provenance
 from dreamr.trace import Event, LaneClosed, LaneOpened, RunStarted
 
 FIRST = "What do tea and milk cost together?"

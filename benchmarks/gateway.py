@@ -36,11 +36,11 @@ import numpy as np
 
 from dreamr import Reasoner, RunOptions
 from dreamr._load import Load
-from dreamr._provenance import provenance
 from dreamr.conversation import Conversation
 from dreamr.engines import Context, Model, ModelSource, ScriptedEngine
 from dreamr.serving.gateway import ServedPair, build_app, http_server, listen
 from dreamr.serving.options import ServeOptions
+from dreamr.tooling import provenance
 from dreamr.trace import Event, StepCommitted
 
 QUESTION = "How much is it?"

@@ -21,9 +21,9 @@ import httpx2
 from dreamr_testbed.emulator import Chains, load_chains
 from emulated import PAIRS, PORTS, served
 
-from dreamr._provenance import provenance
 from dreamr.engines import Context
 from dreamr.gate import Query
+from dreamr.tooling import provenance
 
 ACCEPTANCE = 0.8
 WAIT = 0.037  # seconds, as a judge call of the emulated target

@@ -23,7 +23,7 @@ from typing import Any
 import httpx2
 import PIL.Image
 
-from dreamr._provenance import provenance
+from dreamr.tooling import provenance
 
 QUESTION = "What do tea and milk cost together?"
 SIZE = 4032, 3024

@@ -25,7 +25,6 @@ from typing import Any
 
 import PIL.Image
 
-from dreamr._provenance import provenance
 from dreamr.conversation import (
     Attachment,
     AttachmentError,
@@ -35,6 +34,7 @@ from dreamr.conversation import (
 )
 from dreamr.conversation.decoding.ipc import MEMORY
 from dreamr.conversation.decoding.pool import POOL
+from dreamr.tooling import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

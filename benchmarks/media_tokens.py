@@ -16,8 +16,8 @@ from typing import Any
 
 import transformers as hf
 
-from dreamr._provenance import provenance
 from dreamr.conversation import fitting_size
+from dreamr.tooling import provenance
 
 PIXELS = 2**20  # of a page or frame, by default
 A4 = (2480, 3508)  # at 300 dots an inch

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import anyio
 
-from dreamr._provenance import provenance
 from dreamr.conversation import Conversation, Text, Turn
 from dreamr.engines import Context, SamplingParams, ScriptedEngine
 from dreamr.runner import RunConfig, run
 from dreamr.schedules import METHODS, ScheduleConfig
+from dreamr.tooling import provenance
 
 TALK = Conversation((Turn("user", (Text("?"),)),))
 BOUND = 1000.0

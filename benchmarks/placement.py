@@ -32,10 +32,10 @@ from dreamr_testbed import PAIR
 from dreamr_testbed.suites import load_docmath
 
 from dreamr import Reasoner, RunOptions
-from dreamr._provenance import provenance
 from dreamr.evaluation.tasks import Item
 from dreamr.sizing.measured import read_placements
 from dreamr.sizing.plan import measured_candidates, rank
+from dreamr.tooling import provenance
 
 ROOT = Path(__file__).parents[1]
 ENGINES = Path("~/.cache/dreamr/engines").expanduser()

@@ -45,7 +45,7 @@ from scripted_server import Model, _event
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from dreamr._provenance import provenance
+from dreamr.tooling import provenance
 
 REPLICAS = (1, 2, 4, 8)
 BOUNDS = {2: 1.9, 4: 3.6, 8: 6.5}

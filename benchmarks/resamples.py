@@ -21,13 +21,13 @@ from pathlib import Path
 import anyio
 
 from dreamr import Reasoner, RunOptions
-from dreamr._provenance import provenance
 from dreamr.engines import Context, Engine
 from dreamr.evaluation.tasks import Item, default_tasks, load
 from dreamr.gate import RatioGate, StepContext
 from dreamr.runner import RunConfig
 from dreamr.schedules import OpenLane
 from dreamr.steps import Ending, Role, Step, StepFormat, StepSplitter
+from dreamr.tooling import provenance
 
 MOST_STEPS = 24
 MOST_TOKENS = 200  # of a step

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from dreamr._provenance import provenance
 from dreamr.sizing import Pair, find_architecture
 from dreamr.sizing.expectation import LIKELY
 from dreamr.sizing.machines import read_prices
 from dreamr.sizing.plan import Load, Offer, alone, candidates, offers
+from dreamr.tooling import provenance
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

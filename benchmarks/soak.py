@@ -41,7 +41,7 @@ import httpx2
 from soak_clients import KINDS, Json, request, use
 from soak_processes import Gateway, ModelServer, gateway
 
-from dreamr._provenance import provenance
+from dreamr.tooling import provenance
 
 RECOVERY = 120.0  # seconds in which the models have to be well again at the end
 GROWTH_MB, GROWTH_SHARE = 24.0, 0.10  # bound on the growth of memory: the larger one

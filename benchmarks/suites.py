@@ -20,8 +20,8 @@ from dreamr_testbed import PAIR
 from dreamr_testbed.suites import EXTRA_SUITES, LEVELS, SUITES, Scene, draw_scene
 from tokenizers import Tokenizer
 
-from dreamr._provenance import provenance
 from dreamr.evaluation.tasks import MARKER
+from dreamr.tooling import provenance
 
 NAMES = re.compile(r"\b(?:[A-Z][a-z]*|[a-z]{3,}|\d+)\b")
 TIMES = 4  # training problems for each test problem

@@ -17,8 +17,8 @@ import json
 from pathlib import Path
 
 from dreamr import Reasoner, RunOptions
-from dreamr._provenance import provenance
 from dreamr.evaluation.tasks import default_tasks, load
+from dreamr.tooling import provenance
 
 METHODS = ("target", "sequential", "fpsr")
 

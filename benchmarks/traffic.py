@@ -20,12 +20,12 @@ import anyio
 import httpx2
 
 from dreamr import RunOptions
-from dreamr._provenance import provenance
 from dreamr.engines.http import HttpEngine, HttpOptions
 from dreamr.evaluation.bench import PRESETS
 from dreamr.evaluation.bench.presets import Preset
 from dreamr.evaluation.tasks import Item, default_tasks, load
 from dreamr.runner import run
+from dreamr.tooling import provenance
 
 METHODS = ("target", "draft", "lookahead-4", "parse", "sequential", "fpsr")
 

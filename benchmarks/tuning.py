@@ -19,10 +19,10 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
-from dreamr._provenance import provenance
 from dreamr.evaluation.simulator import Costs, Devices, Scenario, run_scripts
 from dreamr.schedules import ScheduleConfig
 from dreamr.serving.tuning import SETTINGS, RunSummary, Setting, Tuner
+from dreamr.tooling import provenance
 from dreamr.trace import Event, StepRejected
 
 FIXED = [Setting(w, h) for w, h in product((1, 2, 4, 8, 16), ("eager", "idle", "on-reject"))]

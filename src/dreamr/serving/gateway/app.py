@@ -30,7 +30,7 @@ from dreamr.serving.gateway.apis.completions import CompletionsApi
 from dreamr.serving.gateway.apis.messages import MessagesApi, TokenCountApi
 from dreamr.serving.gateway.apis.protocol import Api
 from dreamr.serving.gateway.apis.responses import ResponseStore
-from dreamr.serving.gateway.attempts import Attempts
+from dreamr.serving.gateway.attempts import RequestAttempts
 from dreamr.serving.gateway.batch_runs import BatchRuns
 from dreamr.serving.gateway.batches import Batches
 from dreamr.serving.gateway.draining import Draining
@@ -111,7 +111,7 @@ def build_app(
     responses = ResponseStore(store, options.stored_seconds)
     receiver = Receiver(served, options, media, responses)
     stored = StoredRuns(served, receiver, access, metrics, options, store, responses)
-    attempts = Attempts(store, options)
+    attempts = RequestAttempts(store, options)
     parts = (served, receiver, access, metrics, options, attempts)
     models = _runners(parts, stored)
     endpoints = _Endpoints(pairs, served, found, admission, metrics, draining)

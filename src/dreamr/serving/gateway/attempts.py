@@ -26,7 +26,7 @@ _MOST_BODY = 2**20  # bytes of a request that is kept
 _QUICK_BYTES = 2**18  # bodies up to this size are digested in the event loop
 
 
-class Attempts:
+class RequestAttempts:
     """Begins attempts at requests, with what earlier ones left in the store.
 
     Args:

@@ -22,7 +22,7 @@ from dreamr.serving.gateway.apis.parsed import ParsedRequest
 from dreamr.serving.gateway.apis.protocol import Api, Identity, ServerEvent
 from dreamr.serving.gateway.apis.summary import Summary
 from dreamr.serving.gateway.attempt_log import AttemptLog, split_events
-from dreamr.serving.gateway.attempts import Attempts, digest_of
+from dreamr.serving.gateway.attempts import RequestAttempts, digest_of
 from dreamr.serving.gateway.deadlines import with_deadline
 from dreamr.serving.gateway.draining import Draining
 from dreamr.serving.gateway.errors import ApiError
@@ -113,7 +113,7 @@ class Endpoint:
         access: Access,
         metrics: Metrics,
         options: ServeOptions,
-        attempts: Attempts,
+        attempts: RequestAttempts,
     ) -> None:
         self._attempts = attempts
         self._api, self._served, self._receiver, self._access = api, served, receiver, access

@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dreamr.serving.gateway.apis.responses import PREFIX
-from dreamr.serving.gateway.attempts import Attempts
+from dreamr.serving.gateway.attempts import RequestAttempts
 from dreamr.serving.gateway.errors import ApiError
 from dreamr.serving.gateway.keys import ApiKeys
 from dreamr.serving.gateway.responses_endpoint import first_event, followed
@@ -26,7 +26,7 @@ class StoredResponses:
     """
 
     def __init__(
-        self, stored: StoredRuns, keys: ApiKeys, resumed: ASGIApp, attempts: Attempts
+        self, stored: StoredRuns, keys: ApiKeys, resumed: ASGIApp, attempts: RequestAttempts
     ) -> None:
         self._stored, self._keys, self._resumed = stored, keys, resumed
         self._attempts = attempts
